@@ -1,0 +1,1 @@
+"""What travels and what is stored: emotion labels, run settings, Beam elements and Parquet tables."""

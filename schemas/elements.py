@@ -1,0 +1,104 @@
+"""The small records that travel between pipeline steps.
+
+Each is a NamedTuple with a RowCoder, so that Beam shuffles it with a deterministic, compact
+encoding. Times are integer microseconds after the video's first decodable frame; boxes are pixels
+of the upright picture. Frames and crops are not here: they never leave their fused stage.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import apache_beam as beam
+
+# Sampled instants: a frame with faces, a frame without, a frame that did not decode.
+OK: Final = "ok"
+NO_FACE: Final = "no_face"
+DECODE_ERROR: Final = "decode_error"
+
+
+class Video(NamedTuple):
+    """One matched input file."""
+
+    video_id: str
+    uri: str
+    fingerprint: str  # changes when the file does
+    size_bytes: int
+
+
+class VideoInfo(NamedTuple):
+    """What opening a file and decoding its first frame tells."""
+
+    video_id: str
+    width: int  # upright pixels
+    height: int
+    rotation: int  # clockwise degrees applied to make the picture upright: 0, 90, 180 or 270
+    codec: str
+    duration_us: int  # the container's claim, 0 when it makes none; for planning only
+    segments: int  # pieces planned; 0 when nothing can be read
+
+
+class Segment(NamedTuple):
+    """A stretch of one video: the frames with start_us <= pts_us < end_us."""
+
+    video: Video
+    index: int
+    start_us: int  # 0 in the first piece
+    end_us: int  # -1: to the end of the stream
+    zero_pts: int  # timestamp of the first decodable frame, in the stream's own time base
+
+
+class Sample(NamedTuple):
+    """One sampled instant."""
+
+    video_id: str
+    sample: int
+    pts_us: int
+    status: str
+    faces: int
+    signature: bytes  # tiny colour picture of the frame, for finding cuts; empty when it did not decode
+
+
+class Face(NamedTuple):
+    """One face found at a sample, with the model's calibrated probabilities."""
+
+    video_id: str
+    sample: int
+    pts_us: int
+    x: float
+    y: float
+    w: float
+    h: float
+    score: float
+    raw: Sequence[float]  # in the order of EMOTIONS
+    patch: bytes  # 16x16 grey pixels of the face: tells people apart and stands in for a thumbnail
+    thumbnail: bytes  # JPEG, at two samples a second at most; else empty
+
+
+class SegmentEnd(NamedTuple):
+    """What reading one segment amounted to."""
+
+    video_id: str
+    index: int
+    frames_read: int
+    last_pts_us: int  # of the last frame in the segment, -1 when it had none
+    min_step_us: int  # shortest and longest time from one frame to the next; 0 when unknown
+    max_step_us: int
+    problems: Sequence[str]  # one sentence each; empty when every frame decoded
+    seconds: float  # spent on it, decoding to detection
+
+
+class Failure(NamedTuple):
+    """Something that went wrong, with its place."""
+
+    video_id: str
+    uri: str
+    stage: str
+    pts_us: int | None
+    error_type: str
+    message: str
+
+
+ELEMENTS: Final = (Video, VideoInfo, Segment, Sample, Face, SegmentEnd, Failure)
+
+for _element in ELEMENTS:
+    beam.coders.registry.register_coder(_element, beam.coders.RowCoder)

@@ -1,0 +1,117 @@
+"""The five Parquet tables, as explicit pyarrow schemas."""
+
+import json
+from typing import Final
+
+import pyarrow as pa
+
+from schemas.emotions import EMOTIONS
+
+SCHEMA_VERSION: Final = 1
+
+_F32 = pa.float32()
+
+
+def _per_emotion(prefix: str = "") -> list[pa.Field]:
+    return [pa.field(prefix + emotion, _F32) for emotion in EMOTIONS]
+
+
+EMOTION_LABEL: Final = pa.dictionary(pa.int8(), pa.string())
+
+TIMELINES: Final = pa.schema(
+    [
+        pa.field("track_id", pa.int32()),
+        pa.field("sample", pa.int32()),
+        pa.field("pts_us", pa.int64()),
+        pa.field("time_s", pa.float64()),
+        *[pa.field(name, _F32) for name in ("x", "y", "w", "h", "score")],
+        *_per_emotion(),
+        *_per_emotion("raw_"),
+        pa.field("emotion", EMOTION_LABEL),
+        pa.field("confidence", _F32),
+    ]
+)
+
+SAMPLES: Final = pa.schema(
+    [
+        pa.field("sample", pa.int32()),
+        pa.field("pts_us", pa.int64()),
+        pa.field("time_s", pa.float64()),
+        pa.field("status", pa.string()),
+        pa.field("faces", pa.int16()),
+    ]
+)
+
+TRACKS: Final = pa.schema(
+    [
+        pa.field("track_id", pa.int32()),
+        pa.field("start_s", pa.float64()),
+        pa.field("end_s", pa.float64()),
+        pa.field("samples", pa.int32()),
+        pa.field("emotion", EMOTION_LABEL),
+        *_per_emotion(),
+        *_per_emotion("share_"),
+        pa.field("transitions", pa.int32()),
+        pa.field("mean_confidence", _F32),
+        pa.field("thumbnail", pa.binary()),
+    ]
+)
+
+VIDEOS: Final = pa.schema(
+    [
+        pa.field("uri", pa.string()),
+        pa.field("fingerprint", pa.string()),
+        pa.field("status", pa.string()),
+        pa.field("error", pa.string()),
+        pa.field("duration_s", pa.float64()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("rotation", pa.int16()),
+        pa.field("codec", pa.string()),
+        pa.field("is_vfr", pa.bool_()),
+        pa.field("frames_read", pa.int64()),
+        pa.field("samples", pa.int32()),
+        pa.field("samples_with_face", pa.int32()),
+        pa.field("faces", pa.int32()),
+        pa.field("tracks", pa.int32()),
+        pa.field("model", pa.string()),
+        pa.field("model_sha256", pa.string()),
+        pa.field("detector", pa.string()),
+        pa.field("config_hash", pa.string()),
+        pa.field("config_json", pa.string()),
+        pa.field("code_version", pa.string()),
+        pa.field("schema_version", pa.int32()),
+        pa.field("processed_at", pa.timestamp("us", tz="UTC")),
+        pa.field("seconds", pa.float64()),
+    ]
+)
+
+FAILURES: Final = pa.schema(
+    [
+        pa.field("uri", pa.string()),
+        pa.field("stage", pa.string()),
+        pa.field("pts_us", pa.int64()),
+        pa.field("error_type", pa.string()),
+        pa.field("message", pa.string()),
+    ]
+)
+
+# In the order they are written: the row in `videos` says that the others are complete.
+TABLES: Final = {
+    "timelines": TIMELINES,
+    "samples": SAMPLES,
+    "tracks": TRACKS,
+    "failures": FAILURES,
+    "videos": VIDEOS,
+}
+
+
+def with_metadata(schema: pa.Schema, config_json: str) -> pa.Schema:
+    """The schema with version, label order and run settings in the file's metadata."""
+    return schema.with_metadata(
+        {
+            "affectline.schema_version": str(SCHEMA_VERSION),
+            "affectline.emotions": json.dumps(EMOTIONS),
+            "affectline.config": config_json,
+        }
+    )
