@@ -70,8 +70,8 @@ class Face(NamedTuple):
     h: float
     score: float
     raw: Sequence[float]  # in the order of EMOTIONS
-    patch: bytes  # 16x16 grey pixels of the face: tells people apart and stands in for a thumbnail
-    thumbnail: bytes  # JPEG, at two samples a second at most; else empty
+    appearance: bytes  # coarse descriptor that tells neighbours apart; no identity
+    thumbnail: bytes  # small JPEG, only at some samples so that rows stay small; else empty
 
 
 class SegmentEnd(NamedTuple):
