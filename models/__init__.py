@@ -1,0 +1,1 @@
+"""Face detectors and emotion classifiers: build, train, evaluate, load."""

@@ -1,0 +1,64 @@
+"""The whole pipeline on one page."""
+
+from dataclasses import dataclass
+
+import apache_beam as beam
+from models.classifier import ModelSpec
+
+from schemas.elements import Video
+from schemas.settings import Settings
+from transforms import plan_segments, sample_frames
+from transforms.classify_emotions import ClassifyEmotions
+from transforms.detect_faces import DetectFaces
+from transforms.plan_segments import PlanSegments
+from transforms.sample_frames import SampleFrames
+from transforms.track_faces import SmoothEmotions, TrackFaces
+from transforms.write_tables import WriteTables
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the work is done; none of it changes what is written."""
+
+    out: str
+    temp_dir: str
+    segment_seconds: float = 60.0  # 0: each video in one piece
+    segment_timeout: float = 300.0  # seconds a decoder may take for a segment
+    batch_size: int = 64
+
+
+def emotion_timelines(
+    videos: beam.PCollection[Video], settings: Settings, model: ModelSpec, execution: Execution
+) -> beam.PCollection[str]:
+    """Videos to tables; the ids of those whose tables are complete."""
+    segment_us = round(execution.segment_seconds * 1_000_000)
+    planned = videos | PlanSegments(segment_us)
+    frames = (
+        planned.segments
+        # Frames are large and never travel: what follows is one fused stage up to the face rows.
+        | beam.Reshuffle()
+        | SampleFrames(settings.sampling_rate, execution.segment_timeout)
+    )
+    found = frames.chunks | DetectFaces(settings, model)
+    faces = found.crops | ClassifyEmotions(settings.model, execution.batch_size)
+    records = {
+        "video": videos,
+        "infos": planned[plan_segments.INFOS],
+        "ends": frames[sample_frames.ENDS],
+        "samples": (frames[sample_frames.SAMPLES], found[sample_frames.SAMPLES])
+        | "Samples" >> beam.Flatten(),
+        "faces": faces,
+        "failures": (planned[plan_segments.FAILURES], frames[sample_frames.FAILURES])
+        | "Failures" >> beam.Flatten(),
+    }
+    return (
+        {kind: rows | f"Key {kind}" >> beam.WithKeys(_video_id) for kind, rows in records.items()}
+        | "GroupByVideo" >> beam.CoGroupByKey()
+        | TrackFaces()
+        | SmoothEmotions(settings)
+        | WriteTables(settings, execution.out, execution.temp_dir)
+    )
+
+
+def _video_id(record: tuple) -> str:
+    return record.video_id  # type: ignore[attr-defined]

@@ -1,0 +1,170 @@
+"""The `affectline` command: click commands and nothing else. Heavy imports wait until a command runs."""
+
+import os
+import sys
+import traceback
+from fractions import Fraction
+from typing import Any
+
+import click
+
+from pipeline.errors import RunError, UsageError, WorkerDiedError
+
+_BEAM_OPTIONS = "beam_options"
+_DEBUG = "debug"
+
+
+class _Affectline(click.Group):
+    """The command group; every error leaves it as one sentence with its exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Print errors as one line; click's own would repeat the usage first."""
+        try:
+            return super().main(*args, **kwargs | {"standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(2)
+        except click.ClickException as error:
+            click.echo(f"affectline: {error.format_message()}", err=True)
+            sys.exit(error.exit_code)
+        except click.Abort:
+            click.echo("affectline: stopped; videos finished so far are kept.", err=True)
+            sys.exit(1)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command and put what it raises into a sentence."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except UsageError as error:
+            raise _sentence(str(error), 2) from error
+        except WorkerDiedError as error:
+            click.echo(f"affectline: {error}", err=True)
+            os._exit(1)  # Beam's threads still wait for the dead worker
+        except Exception as error:
+            if ctx.meta.get(_DEBUG):
+                traceback.print_exc()
+            if isinstance(error, RunError):
+                raise _sentence(str(error), 1) from error
+            last_line = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            raise _sentence(f"the run failed: {last_line} (--debug shows the traceback).", 1) from error
+
+
+def _sentence(message: str, exit_code: int) -> click.ClickException:
+    error = click.ClickException(message)
+    error.exit_code = exit_code
+    return error
+
+
+class _RunCommand(click.Command):
+    """A command after whose `--` come options for Beam."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Set what follows `--` aside before click reads the rest."""
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta[_BEAM_OPTIONS] = args[at + 1 :]
+        return super().parse_args(ctx, args[:at])
+
+
+def _fps(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+    try:
+        rate = Fraction(value)
+    except (ValueError, ZeroDivisionError) as error:
+        raise click.BadParameter(f"{value!r} is not a number.") from error
+    if rate < 0:
+        raise click.BadParameter("samples a second cannot be negative; 0 takes every frame.")
+    return value
+
+
+_debug_option = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda ctx, _parameter, value: ctx.meta.__setitem__(_DEBUG, value),
+    help="Show the traceback of an error.",
+)
+
+
+@click.group(cls=_Affectline, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(package_name="affectline")
+def main() -> None:
+    """Turn folders of videos into emotion timelines that can be queried."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@main.command(cls=_RunCommand, epilog="Options for Beam itself come after `--`.")
+@click.argument("inputs", nargs=-1, required=True)
+@click.option("-o", "--output", "out", required=True, help="Folder for the tables.")
+@click.option("--fps", default="5", callback=_fps, help="Samples a second; 0: every frame.")
+@click.option("--detector", default="mtcnn", help="Face detector: mtcnn or haar.")
+@click.option(
+    "--min-face",
+    default=0.08,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Smallest face, as a part of the frame's shorter side.",
+)
+@click.option("--model", default="default", help="A shipped model's name, or a .keras file.")
+@click.option("--smoothing", default="hmm", help="hmm, ema, median, mode or none.")
+@click.option(
+    "--window",
+    type=click.FloatRange(0, min_open=True),
+    help="Smoothing window in seconds; each method has its own.",
+)
+@click.option(
+    "--segment-seconds",
+    default=60.0,
+    type=click.FloatRange(0),
+    help="Cut videos into pieces of this length for workers; 0: one piece.",
+)
+@click.option(
+    "--segment-timeout",
+    default=300.0,
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds a decoder may take for one piece.",
+)
+@click.option(
+    "--wave-minutes",
+    default=30.0,
+    type=click.FloatRange(0, min_open=True),
+    help="Minutes of video committed together in a local run.",
+)
+@click.option("--workers", default=1, type=click.IntRange(1), help="Local processes.")
+@click.option("--batch-size", default=64, type=click.IntRange(1), help="Faces classified at once.")
+@click.option("--force", is_flag=True, help="Do finished videos again.")
+@click.option("--no-crops", is_flag=True, help="Store no pictures of faces.")
+@click.option(
+    "--max-failure-ratio",
+    default=1.0,
+    type=click.FloatRange(0, 1),
+    help="End the run when more than this part of the videos cannot be read.",
+)
+@click.option("--runner", default="local", help="local, dataflow, or the name of another Beam runner.")
+@_debug_option
+@click.pass_context
+def run(ctx: click.Context, **options: Any) -> None:
+    """Turn videos into tables: INPUTS are files, folders, globs, URIs or @lists of them."""
+    from pipeline.run import Request, execute
+    from pipeline.summary import summary
+
+    request = Request.check(beam_options=ctx.meta.get(_BEAM_OPTIONS, ()), **options)
+    outcome = execute(request)
+    for line in summary(outcome, request.execution.out):
+        click.echo(line)
+    sys.exit(3 if outcome.failed else 0)
+
+
+@main.command()
+@click.option("-o", "--output", "out", help="Folder for the tables; a new one when left out.")
+@_debug_option
+@click.pass_context
+def demo(ctx: click.Context, out: str | None) -> None:
+    """Run everything on the clip that comes with the package."""
+    from pipeline.demo import clip, new_folder
+
+    click.echo(f"affectline run {clip()} …\n")
+    ctx.invoke(run, inputs=(str(clip()),), out=out or new_folder())
+
+
+if __name__ == "__main__":
+    main()

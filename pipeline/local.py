@@ -1,0 +1,195 @@
+"""Runs on this machine: a row of waves, each one Beam pipeline, committed when done."""
+
+import contextlib
+import fcntl
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import apache_beam as beam
+import psutil
+from apache_beam.options.pipeline_options import PipelineOptions
+from models.classifier import ModelSpec
+from transforms.decoder import Decoder, VideoError
+
+from pipeline.build import Execution, emotion_timelines
+from pipeline.errors import UsageError, WorkerDiedError
+from schemas.elements import Video
+from schemas.settings import Settings
+from transforms.storage import is_remote
+
+LOG_NAME = "affectline.log"
+
+# What a remote file's length is guessed from, since opening it would mean copying it: 1 Mbit/s.
+_BYTES_PER_SECOND = 125_000
+
+
+def waves(videos: Iterable[Video], wave_seconds: float) -> Iterator[tuple[list[Video], float]]:
+    """Cut a list of videos into waves of at most `wave_seconds`, each with its seconds of video.
+
+    A longer video is a wave of its own. Lengths come from the containers, opened as they are needed.
+    """
+    wave: list[Video] = []
+    total = 0.0
+    with Decoder() as decoder:
+        for video in videos:
+            seconds = _length_s(video, decoder)
+            if wave and total + seconds > wave_seconds:
+                yield wave, total
+                wave, total = [], 0.0
+            wave.append(video)
+            total += seconds
+    if wave:
+        yield wave, total
+
+
+def _length_s(video: Video, decoder: Decoder) -> float:
+    if is_remote(video.uri):
+        return video.size_bytes / _BYTES_PER_SECOND
+    try:
+        return decoder.probe(video.uri).duration_us / 1e6
+    except (VideoError, OSError):
+        return 0.0  # the pipeline meets the same error and writes it down
+
+
+def run_wave(
+    videos: Sequence[Video],
+    settings: Settings,
+    model: ModelSpec,
+    execution: Execution,
+    workers: int,
+    beam_options: Sequence[str],
+) -> None:
+    """Run one pipeline over these videos to its end.
+
+    Raises WorkerDiedError when a worker process ends by itself; whatever else a step raises comes
+    through as Beam wraps it.
+    """
+    mode = ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
+    options = PipelineOptions(
+        ["--runner=FnApiRunner", *(mode if workers > 1 else []), *beam_options], save_main_session=False
+    )
+
+    def run() -> None:
+        pipeline = beam.Pipeline(options=options)
+        emotion_timelines(pipeline | "FindVideos" >> beam.Create(videos), settings, model, execution)
+        pipeline.run().wait_until_finish()
+
+    if workers > 1:
+        _run_watched(run)
+    else:
+        run()
+
+
+def _run_watched(run: Callable[[], None]) -> None:
+    """Call `run` in a thread, and stop waiting for it when one of Beam's worker processes dies.
+
+    Beam starts each worker from a thread named run_worker, which raises when the process ends with
+    an error; nobody looks at that thread, so the pipeline would wait for ever.
+    """
+    ended = threading.Event()
+    outcome: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            run()
+        except BaseException as error:  # handed to the waiting thread, which raises it
+            outcome.append(error)
+        ended.set()
+
+    def on_thread_error(report: threading.ExceptHookArgs) -> None:
+        usual_hook(report)
+        if report.thread is not None and report.thread.name == "run_worker" and not ended.is_set():
+            outcome.append(
+                WorkerDiedError(
+                    f"A worker process ended unexpectedly ({report.exc_value}); videos finished before it are "
+                    "kept, and the same command continues with the rest."
+                )
+            )
+            ended.set()
+
+    usual_hook = threading.excepthook
+    threading.excepthook = on_thread_error
+    try:
+        threading.Thread(target=target, name="pipeline", daemon=True).start()
+        ended.wait()
+    finally:
+        threading.excepthook = usual_hook
+    if outcome:
+        if isinstance(outcome[0], WorkerDiedError):
+            for child in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+        raise outcome[0]
+
+
+def prepare_workers(workers: int) -> None:
+    """Set what worker processes inherit: where our packages are, and their share of the cores.
+
+    With PYTHONSAFEPATH a folder called `models` where the user stands cannot shadow ours.
+    """
+    ours = str(Path(__file__).resolve().parent.parent)
+    paths = [ours, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    os.environ["PYTHONSAFEPATH"] = "1"
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, threads)
+
+
+@contextlib.contextmanager
+def locked(out: str) -> Iterator[None]:
+    """Hold a local output folder for this run alone; UsageError when another run has it."""
+    if is_remote(out):
+        yield
+        return
+    with open(os.path.join(out, "_lock"), "w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"Another run is writing to {out}; wait for it to end or choose another output folder."
+            ) from error
+        yield
+
+
+@contextlib.contextmanager
+def chatter_to(out: str) -> Iterator[IO[str]]:
+    """Send all that is written to stderr, C libraries' included, to the run's log; give the real stderr.
+
+    Progress goes to the file object this yields, so that no library can garble it. The log of a run
+    with a remote output is not kept.
+    """
+    sys.stderr.flush()
+    real = os.dup(2)
+    log = os.open(
+        os.devnull if is_remote(out) else os.path.join(out, LOG_NAME),
+        os.O_WRONLY | os.O_CREAT | os.O_APPEND,
+        0o644,
+    )
+    os.dup2(log, 2)
+    os.close(log)
+    try:
+        with open(real, "w", encoding="utf-8", errors="replace", closefd=False) as terminal:
+            yield terminal
+    finally:
+        sys.stderr.flush()
+        os.dup2(real, 2)
+        os.close(real)
+
+
+def make_output_folder(out: str) -> None:
+    """Create the output folder; UsageError when its path is taken or not writable."""
+    if is_remote(out):
+        return
+    try:
+        os.makedirs(out, exist_ok=True)
+    except FileExistsError as error:
+        raise UsageError(f"{out} is a file; give a folder to write the tables to.") from error
+    except OSError as error:
+        raise UsageError(f"{out} cannot be created: {error.strerror}.") from error
+    if not os.access(out, os.W_OK):
+        raise UsageError(f"{out} is not writable; choose another output folder.")

@@ -1,0 +1,40 @@
+"""The settings that decide what a run writes. Two runs with equal settings write equal tables."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+
+from schemas.tables import SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is looked for and how. How fast it is done (workers, batches, segments) is not here."""
+
+    fps: str = "5"  # samples a second as the decimal the user wrote; "0": every frame
+    detector: str = "mtcnn"
+    min_face: float = 0.08  # of the frame's shorter side
+    model: str = "default"  # a shipped name, or the path of a .keras file
+    model_sha256: str = ""
+    smoothing: str = "hmm"
+    window_s: float | None = None  # None: the method's own default
+    crops: bool = True
+
+    @property
+    def sampling_rate(self) -> Fraction:
+        """Samples a second, exactly; 0 means every frame."""
+        return Fraction(self.fps)
+
+    def to_json(self) -> str:
+        """All settings as one JSON object with sorted keys."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def config_hash(self) -> str:
+        """16 hex digits that change when the tables would: the model counts by content, not by name."""
+        deciding = asdict(self) | {
+            "fps": str(self.sampling_rate),
+            "schema_version": SCHEMA_VERSION,
+        }
+        del deciding["model"]
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]

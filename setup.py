@@ -1,0 +1,47 @@
+"""Packaging of affectline: the four packages, the `affectline` command, and what each extra brings."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+RUN = [
+    "apache-beam>=2.70,<3",  # the pipeline
+    "tensorflow>=2.18,<3",  # runs the classifier and the detector's networks
+    "keras>=3.8,<4",  # the classifier's file format
+    "opencv-python-headless>=4.10,<5",  # resizing, Haar, YuNet, JPEG; 5.0 dropped the Haar cascades
+    "av>=14",  # FFmpeg with exact timestamps, rotation and per-packet errors; OpenCV's reader hides all three
+    "mtcnn>=1,<2",  # the default detector's weights (MIT)
+    "numpy>=1.26",
+    "scipy>=1.11",  # optimal assignment of faces to tracks
+    "pyarrow>=16",  # the tables
+    "pandas>=2.2",
+    "click>=8.1",  # the command line
+    "psutil>=5.9",  # ends the other workers when one dies
+    "tqdm>=4.66",  # progress
+]
+TRAIN = [
+    "scikit-learn>=1.5",  # every metric of `affectline evaluate`
+    "matplotlib>=3.8",  # learning curves
+]
+TEST = [
+    *TRAIN,
+    "pytest>=8",
+    "hypothesis>=6.100",
+    "mypy>=1.13",
+    "ruff>=0.8",
+    "scikit-image>=0.24",  # ships the astronaut portrait that test clips are made of
+]
+
+setup(
+    name="affectline",
+    version="0.1.0",
+    description="A folder of videos becomes emotion timelines in Parquet",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    packages=["schemas", "models", "models.detectors", "transforms", "pipeline"],
+    package_data={"models": ["weights/*.keras"], "pipeline": ["data/*.mp4"]},
+    install_requires=RUN,
+    extras_require={"train": TRAIN, "test": TEST, "all": sorted({*TRAIN, *TEST})},
+    entry_points={"console_scripts": ["affectline=pipeline.cli:main"]},
+)

@@ -1,0 +1,1 @@
+"""From a file to table rows: plain functions, and the Beam steps that wire them."""

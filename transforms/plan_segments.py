@@ -1,0 +1,83 @@
+"""PlanSegments: open each video once and cut it into stretches that workers can take."""
+
+from collections.abc import Iterator
+
+import apache_beam as beam
+from apache_beam.io.filesystem import BeamIOError
+
+from schemas.elements import Failure, Segment, Video, VideoInfo
+from transforms.decoder import Decoder, Probe, VideoError
+from transforms.storage import LocalCopies
+
+FAILURES = "failures"
+INFOS = "infos"
+
+
+def cut(video: Video, probe: Probe, segment_us: int) -> list[Segment]:
+    """Stretches of `segment_us` microseconds that cover a video; one piece when it is 0.
+
+    The container's claim of a duration only decides how many pieces there are: the last has no end.
+    """
+    count = max(1, -(-probe.duration_us // segment_us)) if segment_us else 1
+    return [
+        Segment(
+            video=video,
+            index=index,
+            start_us=index * segment_us,
+            end_us=(index + 1) * segment_us if index + 1 < count else -1,
+            zero_pts=probe.zero_pts,
+        )
+        for index in range(count)
+    ]
+
+
+def failure(video: Video, stage: str, error: Exception, pts_us: int | None = None) -> Failure:
+    """The row that says where and why something went wrong."""
+    return Failure(video.video_id, video.uri, stage, pts_us, type(error).__name__, str(error))
+
+
+class _PlanSegments(beam.DoFn):
+    def __init__(self, segment_us: int) -> None:
+        self._segment_us = segment_us
+
+    def setup(self) -> None:
+        self._decoder = Decoder()
+        self._copies = LocalCopies()
+
+    def process(self, video: Video) -> Iterator[Segment | beam.pvalue.TaggedOutput]:
+        try:
+            probe = self._decoder.probe(self._copies.path(video.uri, video.fingerprint))
+        except (VideoError, OSError, BeamIOError) as error:
+            yield beam.pvalue.TaggedOutput(FAILURES, failure(video, "PlanSegments", error))
+            return
+        segments = cut(video, probe, self._segment_us)
+        info = VideoInfo(
+            video_id=video.video_id,
+            width=probe.width,
+            height=probe.height,
+            rotation=probe.rotation,
+            codec=probe.codec,
+            duration_us=probe.duration_us,
+            segments=len(segments),
+        )
+        yield beam.pvalue.TaggedOutput(INFOS, info)
+        yield from segments
+
+    def teardown(self) -> None:
+        self._decoder.close()
+        self._copies.close()
+
+
+class PlanSegments(beam.PTransform):
+    """PCollection[Video] → Segments (main), VideoInfos (`infos`), Failures (`failures`)."""
+
+    def __init__(self, segment_us: int) -> None:
+        """Cut every `segment_us` microseconds; 0 keeps each video whole."""
+        super().__init__()
+        self._segment_us = segment_us
+
+    def expand(self, videos: beam.PCollection[Video]) -> beam.pvalue.DoOutputsTuple:
+        """Wire the step."""
+        return videos | beam.ParDo(_PlanSegments(self._segment_us)).with_outputs(
+            INFOS, FAILURES, main="segments"
+        )

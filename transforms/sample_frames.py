@@ -1,0 +1,120 @@
+"""SampleFrames: decode each segment and pass on the frames that are samples, a few at a time."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import apache_beam as beam
+from apache_beam.io.filesystem import BeamIOError
+
+from schemas.elements import DECODE_ERROR, Failure, Sample, Segment, SegmentEnd, Video
+from transforms.decoder import Decoder, LostSample, SampledFrame, Summary
+from transforms.plan_segments import failure
+from transforms.storage import LocalCopies
+
+ENDS: Final = "ends"
+FAILURES: Final = "failures"
+SAMPLES: Final = "samples"
+
+# Frames looked at together: enough to fill the detector, few enough to keep memory flat at 4K.
+CHUNK_FRAMES: Final = 16
+CHUNK_BYTES: Final = 96 << 20
+
+
+@dataclass(frozen=True)
+class FrameChunk:
+    """Neighbouring samples of one video. Never leaves the fused stage."""
+
+    video_id: str
+    frames: list[SampledFrame]
+    advance_us: int  # video time since the chunk before, for progress
+
+
+def chunks(
+    items: Iterable[SampledFrame | LostSample],
+) -> Iterator[list[SampledFrame] | LostSample]:
+    """Group frames into lists of at most CHUNK_FRAMES and CHUNK_BYTES; lost samples pass between."""
+    held: list[SampledFrame] = []
+    size = 0
+    for item in items:
+        if isinstance(item, LostSample):
+            yield item
+            continue
+        if held and (len(held) == CHUNK_FRAMES or size + item.image.nbytes > CHUNK_BYTES):
+            yield held
+            held, size = [], 0
+        held.append(item)
+        size += item.image.nbytes
+    if held:
+        yield held
+
+
+class _SampleFrames(beam.DoFn):
+    def __init__(self, fps: Fraction, segment_timeout: float) -> None:
+        self._fps = fps
+        self._segment_timeout = segment_timeout
+
+    def setup(self) -> None:
+        self._decoder = Decoder()
+        self._copies = LocalCopies()
+
+    def process(self, segment: Segment) -> Iterator[FrameChunk | beam.pvalue.TaggedOutput]:
+        started = time.monotonic()
+        video = segment.video
+        reached_us = segment.start_us
+        try:
+            path = self._copies.path(video.uri, video.fingerprint)
+        except (OSError, BeamIOError) as error:
+            yield beam.pvalue.TaggedOutput(FAILURES, failure(video, "SampleFrames", error))
+            summary = Summary(problems=[f"The file could not be fetched: {error}."])
+        else:
+            reading = self._decoder.read(path, segment, self._fps, self._segment_timeout)
+            for piece in chunks(reading):
+                if isinstance(piece, LostSample):
+                    yield from self._lost(video, piece)
+                else:
+                    yield FrameChunk(video.video_id, piece, piece[-1].pts_us - reached_us)
+                    reached_us = piece[-1].pts_us
+            summary = reading.summary
+        yield beam.pvalue.TaggedOutput(
+            ENDS,
+            SegmentEnd(
+                video_id=video.video_id,
+                index=segment.index,
+                frames_read=summary.frames_read,
+                last_pts_us=summary.last_pts_us,
+                min_step_us=summary.min_step_us,
+                max_step_us=summary.max_step_us,
+                problems=summary.problems,
+                seconds=time.monotonic() - started,
+            ),
+        )
+
+    @staticmethod
+    def _lost(video: Video, lost: LostSample) -> Iterator[beam.pvalue.TaggedOutput]:
+        sample = Sample(video.video_id, lost.sample, lost.pts_us, DECODE_ERROR, 0, b"")
+        yield beam.pvalue.TaggedOutput(SAMPLES, sample)
+        row = Failure(video.video_id, video.uri, "SampleFrames", lost.pts_us, "DecodeError", lost.reason)
+        yield beam.pvalue.TaggedOutput(FAILURES, row)
+
+    def teardown(self) -> None:
+        self._decoder.close()
+        self._copies.close()
+
+
+class SampleFrames(beam.PTransform):
+    """PCollection[Segment] → FrameChunks (main), lost Samples, SegmentEnds (`ends`), Failures."""
+
+    def __init__(self, fps: Fraction, segment_timeout: float) -> None:
+        """Sample `fps` times a second, or every frame at 0; allow a decoder `segment_timeout` seconds."""
+        super().__init__()
+        self._fps = fps
+        self._segment_timeout = segment_timeout
+
+    def expand(self, segments: beam.PCollection[Segment]) -> beam.pvalue.DoOutputsTuple:
+        """Wire the step."""
+        return segments | beam.ParDo(_SampleFrames(self._fps, self._segment_timeout)).with_outputs(
+            SAMPLES, ENDS, FAILURES, main="chunks"
+        )

@@ -1,0 +1,218 @@
+"""One video's rows between grouping and writing: gathered, checked, tracked, smoothed, tabulated."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from schemas.elements import DECODE_ERROR, NO_FACE, OK, Face, Failure, Sample, SegmentEnd, Video, VideoInfo
+from schemas.emotions import EMOTIONS
+from transforms.shots import SIGNATURE_BYTES, find_shots
+from transforms.smoothing import smooth
+from transforms.tracking import APPEARANCE_BYTES, track_faces
+
+
+class IncompleteVideoError(RuntimeError):
+    """Rows of a video are missing, doubled or contradict each other: the run must not go on."""
+
+
+@dataclass(frozen=True)
+class SampleColumns:
+    """Sampled instants in order of time."""
+
+    sample: np.ndarray  # int32 [n]
+    pts_us: np.ndarray  # int64 [n]
+    status: np.ndarray  # str [n]
+    faces: np.ndarray  # int16 [n]
+    shot: np.ndarray  # int32 [n]
+
+
+@dataclass(frozen=True)
+class FaceColumns:
+    """Faces in order of time, then of their box."""
+
+    sample: np.ndarray  # int32 [m]
+    pts_us: np.ndarray  # int64 [m]
+    boxes: np.ndarray  # float32 [m, 4]: x, y, w, h
+    score: np.ndarray  # float32 [m]
+    raw: np.ndarray  # float32 [m, classes]
+    appearance: np.ndarray  # uint8 [m, d]
+    thumbnail: list[bytes]
+    shot: np.ndarray  # int32 [m]
+    track: np.ndarray  # int32 [m]; -1 before tracking
+    smoothed: np.ndarray  # float32 [m, classes]; the raw ones before smoothing
+
+    def take(self, rows: np.ndarray) -> "FaceColumns":
+        """The faces at these row numbers."""
+        columns = {
+            name: [value[row] for row in rows] if isinstance(value, list) else value[rows]
+            for name, value in vars(self).items()
+        }
+        return FaceColumns(**columns)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Everything known of one video."""
+
+    video: Video
+    info: VideoInfo | None  # None when it could not be opened
+    ends: Sequence[SegmentEnd]
+    samples: SampleColumns
+    faces: FaceColumns
+    failures: Sequence[Failure] = field(default_factory=tuple)
+
+    @property
+    def problems(self) -> list[str]:
+        """What was wrong with it, each sentence once, in order of place."""
+        said = [problem for end in self.ends for problem in end.problems]
+        said += [failure.message for failure in self.failures if self.info is None]
+        return list(dict.fromkeys(said))
+
+    @property
+    def status(self) -> str:
+        """`ok`, `partial` (something was lost) or `failed` (nothing was read)."""
+        if not any(status in (OK, NO_FACE) for status in self.samples.status):
+            return "failed"
+        return "partial" if self.problems else "ok"
+
+
+def gather(
+    video: Video,
+    infos: Iterable[VideoInfo],
+    ends: Iterable[SegmentEnd],
+    samples: Iterable[Sample],
+    faces: Iterable[Face],
+    failures: Iterable[Failure],
+) -> Timeline:
+    """Put one video's records, which come in any order, in order; IncompleteVideoError if sums differ."""
+    info = next(iter(infos), None)
+    ordered_ends = sorted(ends, key=lambda end: end.index)
+    expected = info.segments if info else 0
+    if [end.index for end in ordered_ends] != list(range(expected)):
+        raise IncompleteVideoError(
+            f"{video.uri}: {expected} segments were planned and {len(ordered_ends)} came back."
+        )
+    sample_columns = _sample_columns(sorted(samples, key=lambda sample: sample.sample))
+    face_columns = _face_columns(
+        sorted(faces, key=lambda face: (face.sample, face.x, face.y, face.w, face.h, face.score)),
+        sample_columns,
+    )
+    _check(video, sample_columns, face_columns)
+    return Timeline(
+        video=video,
+        info=info,
+        ends=ordered_ends,
+        samples=sample_columns,
+        faces=face_columns,
+        failures=sorted(failures, key=lambda row: (row.pts_us or -1, row.stage, row.message)),
+    )
+
+
+def _sample_columns(samples: Sequence[Sample]) -> SampleColumns:
+    decoded = np.array([sample.status != DECODE_ERROR for sample in samples], dtype=bool)
+    pts_us = np.array([sample.pts_us for sample in samples], dtype=np.int64)
+    signatures = np.zeros((len(samples), SIGNATURE_BYTES), dtype=np.uint8)
+    for row, sample in enumerate(samples):
+        if sample.signature:
+            signatures[row] = np.frombuffer(sample.signature, dtype=np.uint8)
+    return SampleColumns(
+        sample=np.array([sample.sample for sample in samples], dtype=np.int32),
+        pts_us=pts_us,
+        status=np.array([sample.status for sample in samples], dtype=object),
+        faces=np.array([sample.faces for sample in samples], dtype=np.int16),
+        shot=find_shots(signatures, pts_us, decoded),
+    )
+
+
+def _face_columns(faces: Sequence[Face], samples: SampleColumns) -> FaceColumns:
+    count = len(faces)
+    sample = np.array([face.sample for face in faces], dtype=np.int32)
+    classes = len(faces[0].raw) if faces else len(EMOTIONS)
+    raw = np.array([face.raw for face in faces], dtype=np.float32).reshape(count, classes)
+    appearance = np.frombuffer(b"".join(face.appearance for face in faces), dtype=np.uint8)
+    # A face without its sample is found by _check; until then any shot will do.
+    shots = np.append(samples.shot, np.int32(-1))
+    return FaceColumns(
+        sample=sample,
+        pts_us=np.array([face.pts_us for face in faces], dtype=np.int64),
+        boxes=np.array([(face.x, face.y, face.w, face.h) for face in faces], dtype=np.float32).reshape(
+            count, 4
+        ),
+        score=np.array([face.score for face in faces], dtype=np.float32),
+        raw=raw,
+        appearance=appearance.reshape(count, APPEARANCE_BYTES),
+        thumbnail=[face.thumbnail for face in faces],
+        shot=shots[np.searchsorted(samples.sample, sample)],
+        track=np.full(count, -1, dtype=np.int32),
+        smoothed=raw,
+    )
+
+
+def _check(video: Video, samples: SampleColumns, faces: FaceColumns) -> None:
+    """Each sample once and in order of time; as many faces as each sample counted."""
+    if (np.diff(samples.sample) <= 0).any() or (np.diff(samples.pts_us) <= 0).any():
+        raise IncompleteVideoError(f"{video.uri}: a sample came twice or out of order.")
+    numbers, counts = np.unique(faces.sample, return_counts=True)
+    counted = samples.faces > 0
+    if not (
+        np.array_equal(numbers, samples.sample[counted]) and np.array_equal(counts, samples.faces[counted])
+    ):
+        raise IncompleteVideoError(f"{video.uri}: {len(faces.sample)} faces for {samples.faces.sum()} found.")
+
+
+def track(timeline: Timeline) -> Timeline:
+    """Follow the faces; one seen too briefly leaves the timeline and becomes a failure with its reason."""
+    faces = timeline.faces
+    ids = track_faces(
+        sample=faces.sample,
+        pts_us=faces.pts_us,
+        boxes=faces.boxes,
+        scores=faces.score,
+        appearance=faces.appearance,
+        shots=faces.shot,
+        sample_pts_us=timeline.samples.pts_us,
+    )
+    dropped = [
+        Failure(
+            timeline.video.video_id,
+            timeline.video.uri,
+            "TrackFaces",
+            int(faces.pts_us[row]),
+            "ShortTrack",
+            "A face seen too briefly to be followed was left out.",
+        )
+        for row in np.flatnonzero(ids < 0)
+    ]
+    kept = replace(faces, track=ids).take(np.flatnonzero(ids >= 0))
+    return replace(
+        timeline,
+        faces=kept,
+        samples=_recount(timeline.samples, kept),
+        failures=[*timeline.failures, *dropped],
+    )
+
+
+def _recount(samples: SampleColumns, faces: FaceColumns) -> SampleColumns:
+    """Samples that count the faces kept, so that `samples` and `timelines` add up."""
+    counts = np.zeros(len(samples.sample), dtype=np.int16)
+    np.add.at(counts, np.searchsorted(samples.sample, faces.sample), 1)
+    status = np.where(samples.status == DECODE_ERROR, DECODE_ERROR, np.where(counts > 0, OK, NO_FACE))
+    return replace(samples, faces=counts, status=status)
+
+
+def smooth_tracks(timeline: Timeline, method: str, window_s: float | None) -> Timeline:
+    """Smooth each track's probabilities along time."""
+    faces = timeline.faces
+    smoothed = faces.raw.copy()
+    for rows in rows_by_track(faces.track):
+        smoothed[rows] = smooth(method, faces.pts_us[rows], faces.raw[rows], window_s)
+    return replace(timeline, faces=replace(faces, smoothed=smoothed))
+
+
+def rows_by_track(track: np.ndarray) -> list[np.ndarray]:
+    """Row numbers of each track, int32 [m] → one array a track, in order of track and row."""
+    if not len(track):
+        return []
+    order = np.argsort(track, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(track[order])) + 1)

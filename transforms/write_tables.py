@@ -1,0 +1,46 @@
+"""WriteTables: one file per table and video, each whole or absent, the row in `videos` last."""
+
+import apache_beam as beam
+
+from schemas.elements import Video
+from schemas.settings import Settings
+from schemas.tables import TABLES
+from transforms.storage import delete, exists, read_parquet, table_path, write_parquet
+from transforms.tables import tabulate
+from transforms.timeline import Timeline
+
+
+def write_video(timeline: Timeline, settings: Settings, out: str, temp_dir: str) -> str:
+    """Write one video's tables below `out` and return its id.
+
+    The old row in `videos` goes first: a crash in between leaves a video that is not done, never
+    one that is done with tables of two runs.
+    """
+    video_id = timeline.video.video_id
+    delete(table_path(out, "videos", video_id))
+    tables = tabulate(timeline, settings)
+    for name in TABLES:
+        write_parquet(tables[name], table_path(out, name, video_id), temp_dir)
+    return video_id
+
+
+def is_done(video: Video, out: str, config_hash: str) -> bool:
+    """Whether the tables hold this very file under these very settings."""
+    path = table_path(out, "videos", video.video_id)
+    if not exists(path):
+        return False
+    [row] = read_parquet(path, ["fingerprint", "config_hash"]).to_pylist()
+    return row == {"fingerprint": video.fingerprint, "config_hash": config_hash}
+
+
+class WriteTables(beam.PTransform):
+    """PCollection[Timeline] → PCollection[str]: the ids of videos whose tables are complete."""
+
+    def __init__(self, settings: Settings, out: str, temp_dir: str) -> None:
+        """Write below `out`, through `temp_dir` on the same file system."""
+        super().__init__()
+        self._arguments = (settings, out, temp_dir)
+
+    def expand(self, timelines: beam.PCollection[Timeline]) -> beam.PCollection[str]:
+        """Wire the step."""
+        return timelines | beam.Map(write_video, *self._arguments).with_output_types(str)
