@@ -1,0 +1,1 @@
+"""What happens to frames and faces, as plain functions on arrays."""
