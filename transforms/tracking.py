@@ -1,0 +1,292 @@
+"""Following faces from sample to sample within a shot.
+
+Each track is a small Kalman filter in time (not in samples) over the box's centre and the logarithm
+of its size. At every sample the faces are assigned to the tracks by the cheapest total cost: how
+unlikely the position is under the track's motion, how uncertain that motion has become, and how much
+the face's coarse look differs. Everything is measured in face sizes and seconds, so neither the
+resolution nor the sampling rate matters.
+
+Tracking is a function of the faces alone, whatever their order: `track_faces` on the faces it kept
+gives the same tracks again, which is what lets a run be tracked anew from its stored rows.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+Floats = NDArray[np.float64]
+
+_ROWS: Final = 5
+_COLUMNS: Final = 4
+_POINTS: Final = 4  # pixels read along each side of a cell
+APPEARANCE_BYTES: Final = _ROWS * _COLUMNS * 3
+"""Bytes of a face's descriptor."""
+
+# Motion: a velocity that drifts back to rest (Ornstein-Uhlenbeck), for x, y (face sizes) and log size.
+_VELOCITY_STD: Final = np.array([2.0, 2.0, 0.4])  # per second
+_VELOCITY_MEMORY_S: Final = 1.5
+_BOX_STD: Final = np.array([0.08, 0.08, 0.08])  # jitter of a detector's box
+_TAIL: Final = 4.0  # degrees of freedom of Student's t: a sudden move costs much, but not everything
+_APPEARANCE_STD: Final = 14.0  # levels of 255 by which one person's descriptor varies
+_APPEARANCE_LEARNING: Final = 0.3
+_NEW_TRACK_COST: Final = 14.0  # a match that costs more than this starts a new track
+
+MAX_ABSENCE_S: Final = 2.0
+"""A face away for longer comes back as a new track."""
+
+# A face seen once is taken for a detector's error only where the video had two more looks this close.
+_CHANCES: Final = 2
+_CHANCE_WITHIN_US: Final = 750_000
+
+
+def describe_face(image_rgb: NDArray[np.uint8], box: NDArray[np.float32]) -> bytes:
+    """A 4×5 RGB picture of the face and what is worn below it, row by row.
+
+    `image_rgb` is uint8 [height, width, 3], `box` is x, y, w, h in its pixels. Returns APPEARANCE_BYTES
+    bytes, enough to tell neighbours apart and too few to recognise anybody. What lies outside of the
+    frame repeats its edge.
+    """
+    x, y, w, h = (float(value) for value in box)
+    columns = _grid(x - 0.25 * w, x + 1.25 * w, _COLUMNS, image_rgb.shape[1])
+    rows = _grid(y, y + 2.0 * h, _ROWS, image_rgb.shape[0])
+    pixels = image_rgb[rows[:, None], columns].reshape(_ROWS, _POINTS, _COLUMNS, _POINTS, 3)
+    return np.rint(pixels.mean(axis=(1, 3))).astype(np.uint8).tobytes()
+
+
+def _grid(start: float, end: float, cells: int, length: int) -> NDArray[np.intp]:
+    """Pixel indices spread evenly over [start, end), within a side of `length` pixels."""
+    count = cells * _POINTS
+    return np.clip(start + (np.arange(count) + 0.5) / count * (end - start), 0, length - 1).astype(np.intp)
+
+
+def track_faces(
+    face_sample: NDArray[np.int32],
+    boxes: NDArray[np.float32],
+    appearance: NDArray[np.uint8],
+    sample: NDArray[np.int32],
+    pts_us: NDArray[np.int64],
+    shots: NDArray[np.int32],
+    decoded: NDArray[np.bool_],
+) -> NDArray[np.int32]:
+    """The track of each face of one video: int32 [n], from 0 in the order of first appearance.
+
+    Faces, in any order: `face_sample` int32 [n], the number of the sample each was found at; `boxes`
+    float32 [n, 4], x y w h in pixels; `appearance` uint8 [n, APPEARANCE_BYTES] from describe_face.
+    Samples, all of the video's, ascending: `sample` int32 [m] numbers, `pts_us` int64 [m], `shots`
+    int32 [m] from find_shots, `decoded` bool [m].
+
+    -1 marks a face dropped because its track lived for one sample although its shot had two or more
+    other decoded samples within 0.75 s, that is at about two samples a second and more; a lone face in
+    a picture, a very short shot or a sparse sampling stays. Faces that start at the same sample are
+    numbered by their boxes. No track crosses a shot or an absence of more than MAX_ABSENCE_S, unless
+    that is the time between two samples in a row. Raises ValueError when shapes do not fit, samples do
+    not ascend, or a face is at an unknown sample or has no area.
+    """
+    _check(face_sample, boxes, appearance, sample, pts_us, shots, decoded)
+    tracks = np.full(len(face_sample), -1, np.int32)
+    place = np.searchsorted(sample, face_sample)
+    order = np.lexsort((_as_strings(appearance), *boxes.T[::-1], place))
+    droppable = _had_chances(pts_us, shots, decoded)[place]
+    # Dropped faces could have disturbed the others: track again without them until none is dropped.
+    while True:
+        found = _follow(place[order], boxes[order], appearance[order], pts_us, shots, decoded)
+        life = np.bincount(found)
+        kept = (life[found] > 1) | ~droppable[order]
+        if kept.all():
+            break
+        order = order[kept]
+    tracks[order] = found
+    return tracks
+
+
+def _check(
+    face_sample: NDArray[np.int32],
+    boxes: NDArray[np.float32],
+    appearance: NDArray[np.uint8],
+    sample: NDArray[np.int32],
+    pts_us: NDArray[np.int64],
+    shots: NDArray[np.int32],
+    decoded: NDArray[np.bool_],
+) -> None:
+    n, m = len(face_sample), len(sample)
+    if boxes.shape != (n, 4) or appearance.shape != (n, APPEARANCE_BYTES):
+        raise ValueError(
+            f"{n} faces need boxes of shape ({n}, 4) and appearance of shape ({n}, {APPEARANCE_BYTES}), "
+            f"not {boxes.shape} and {appearance.shape}."
+        )
+    if pts_us.shape != (m,) or shots.shape != (m,) or decoded.shape != (m,):
+        raise ValueError(f"{m} samples need as many times, shots and decoded flags.")
+    if (np.diff(sample) <= 0).any() or (np.diff(pts_us) < 0).any() or (np.diff(shots) < 0).any():
+        raise ValueError("Samples must be in order, each once: sort them before tracking.")
+    if not np.isin(face_sample, sample[decoded]).all():
+        raise ValueError("A face is at a sample that is not among the decoded ones: pass every sample.")
+    if not (np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all()):
+        raise ValueError("A face's box has no area: drop such boxes in the detector.")
+
+
+def _as_strings(rows: NDArray[np.uint8]) -> NDArray[np.bytes_]:
+    return np.ascontiguousarray(rows).view(f"S{rows.shape[1]}")[:, 0]
+
+
+def _had_chances(
+    pts_us: NDArray[np.int64], shots: NDArray[np.int32], decoded: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Whether a face seen at a sample could have been seen again close by in the same shot, [m]."""
+    before = np.concatenate([[0], np.cumsum(decoded)])
+    first = np.searchsorted(pts_us, pts_us - _CHANCE_WITHIN_US, side="left")
+    last = np.searchsorted(pts_us, pts_us + _CHANCE_WITHIN_US, side="right")
+    first = np.maximum(first, np.searchsorted(shots, shots, side="left"))
+    last = np.minimum(last, np.searchsorted(shots, shots, side="right"))
+    return before[last] - before[first] - decoded >= _CHANCES
+
+
+@dataclass
+class _Tracks:
+    """The tracks that may still go on, one a row, as each was when last seen."""
+
+    number: NDArray[np.int32]
+    place: NDArray[np.int64]  # of the sample
+    time_us: NDArray[np.int64]
+    position: Floats  # [t, 3]: x, y of the centre in pixels, log of the size
+    velocity: Floats  # [t, 3], per second
+    variance: Floats  # [t, 3, 3]: of position, of both together, of velocity, for each of the three
+    appearance: Floats  # [t, APPEARANCE_BYTES]
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "_Tracks":
+        return _Tracks(*(value[rows] for value in vars(self).values()))
+
+    def join(self, other: "_Tracks") -> "_Tracks":
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return _Tracks(*(np.concatenate(pair) for pair in pairs))
+
+
+def _unit(log_size: Floats) -> Floats:
+    """Pixels per face size for x and y, and 1 for the log size: [t, 3]."""
+    unit = np.ones((len(log_size), 3))
+    unit[:, :2] = np.exp(log_size)[:, None]
+    return unit
+
+
+def _born(
+    number: NDArray[np.int32], place: int, time_us: int, measured: Floats, appearance: Floats
+) -> _Tracks:
+    """New tracks at faces seen for the first time: at rest, as far as known."""
+    n = len(number)
+    unit = _unit(measured[:, 2])
+    variance = np.zeros((n, 3, 3))
+    variance[:, 0] = (_BOX_STD * unit) ** 2
+    variance[:, 2] = (_VELOCITY_STD * unit) ** 2
+    return _Tracks(
+        number=number,
+        place=np.full(n, place),
+        time_us=np.full(n, time_us),
+        position=measured,
+        velocity=np.zeros((n, 3)),
+        variance=variance,
+        appearance=appearance,
+    )
+
+
+def _predict(tracks: _Tracks, time_us: int) -> _Tracks:
+    """The tracks as expected at a later time."""
+    dt = (time_us - tracks.time_us)[:, None] * 1e-6
+    tau = _VELOCITY_MEMORY_S
+    keep = np.exp(-dt / tau)
+    reach = tau * (1.0 - keep)
+    of_velocity = (_VELOCITY_STD * _unit(tracks.position[:, 2])) ** 2
+    both, own = tracks.variance[:, 1], tracks.variance[:, 2]
+    variance = np.empty_like(tracks.variance)
+    variance[:, 0] = tracks.variance[:, 0] + 2.0 * reach * both + reach**2 * own
+    variance[:, 0] += of_velocity * tau**2 * (2.0 * dt / tau - 3.0 + 4.0 * keep - keep**2)
+    variance[:, 1] = keep * (both + reach * own) + of_velocity * tau * (1.0 - keep) ** 2
+    variance[:, 2] = keep**2 * own + of_velocity * (1.0 - keep**2)
+    return replace(
+        tracks,
+        position=tracks.position + reach * tracks.velocity,
+        velocity=keep * tracks.velocity,
+        variance=variance,
+    )
+
+
+def _costs(expected: _Tracks, measured: Floats, appearance: Floats) -> Floats:
+    """What it costs to take each face for each track's, [tracks, faces]; 0 is a perfect match."""
+    noise = (_BOX_STD * _unit(expected.position[:, 2])) ** 2
+    spread = expected.variance[:, 0] + noise
+    surprise = ((measured - expected.position[:, None]) ** 2 / spread[:, None]).sum(axis=2)
+    motion = 0.5 * (_TAIL + 3.0) * np.log1p(surprise / _TAIL)
+    uncertainty = 0.5 * np.log(spread / noise).sum(axis=1)
+    difference = ((appearance - expected.appearance[:, None]) ** 2).mean(axis=2)
+    return motion + uncertainty[:, None] + 0.5 * difference / _APPEARANCE_STD**2
+
+
+def _update(expected: _Tracks, place: int, time_us: int, measured: Floats, appearance: Floats) -> _Tracks:
+    """The tracks after each was seen again at its own row of `measured`: the Kalman filter's update."""
+    noise = (_BOX_STD * _unit(expected.position[:, 2])) ** 2
+    total, both, own = expected.variance.transpose(1, 0, 2)
+    gain = total / (total + noise)
+    gain_velocity = both / (total + noise)
+    error = measured - expected.position
+    variance = np.stack([(1.0 - gain) * total, (1.0 - gain) * both, own - gain_velocity * both], axis=1)
+    return _Tracks(
+        number=expected.number,
+        place=np.full(len(error), place),
+        time_us=np.full(len(error), time_us),
+        position=expected.position + gain * error,
+        velocity=expected.velocity + gain_velocity * error,
+        variance=variance,
+        appearance=expected.appearance + _APPEARANCE_LEARNING * (appearance - expected.appearance),
+    )
+
+
+def _follow(
+    place: NDArray[np.int64],
+    boxes: NDArray[np.float32],
+    appearance: NDArray[np.uint8],
+    pts_us: NDArray[np.int64],
+    shots: NDArray[np.int32],
+    decoded: NDArray[np.bool_],
+) -> NDArray[np.int32]:
+    """Track numbers of faces sorted by the place of their sample, then by box: int32 [n], from 0."""
+    found = np.empty(len(place), np.int32)
+    wide = boxes.astype(np.float64)
+    measured = np.column_stack([wide[:, :2] + wide[:, 2:] / 2.0, 0.5 * np.log(wide[:, 2] * wide[:, 3])])
+    looks = appearance.astype(np.float32)
+    # The decoded sample before each one: a track seen there goes on, however long ago that was.
+    latest = np.maximum.accumulate(np.where(decoded, np.arange(len(decoded)), -1))
+    before = np.concatenate([[-1], latest[:-1]])
+    starts = np.flatnonzero(np.diff(place, prepend=-1))
+    tracks = _born(np.empty(0, np.int32), 0, 0, measured[:0], looks[:0].astype(np.float64))
+    shot = -1
+    count = 0
+    for start, end in zip(starts, np.append(starts[1:], len(place)), strict=True):
+        here = int(place[start])
+        now = int(pts_us[here])
+        alive = (now - tracks.time_us <= MAX_ABSENCE_S * 1e6) | (tracks.place == before[here])
+        alive &= shots[here] == shot
+        if not alive.all():
+            tracks = tracks.select(alive)
+        shot = shots[here]
+        seen, look = measured[start:end], looks[start:end].astype(np.float64)
+        expected = _predict(tracks, now)
+        cost = np.minimum(_costs(expected, seen, look), _NEW_TRACK_COST)
+        rows, columns = linear_sum_assignment(cost)
+        good = cost[rows, columns] < _NEW_TRACK_COST
+        rows, columns = rows[good], columns[good]
+
+        numbers = np.full(end - start, -1, np.int32)
+        numbers[columns] = tracks.number[rows]
+        new = np.flatnonzero(numbers < 0)
+        numbers[new] = np.arange(count, count + len(new))
+        count += len(new)
+        found[start:end] = numbers
+
+        again = _update(expected.select(rows), here, now, seen[columns], look[columns])
+        if len(rows) < len(tracks.number):
+            missed = np.ones(len(tracks.number), np.bool_)
+            missed[rows] = False
+            again = again.join(tracks.select(missed))
+        tracks = again.join(_born(numbers[new], here, now, seen[new], look[new])) if len(new) else again
+    return found
