@@ -1,0 +1,76 @@
+"""Boxes and what every detector does with pictures before and with boxes after its network."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+
+
+class Box(NamedTuple):
+    """A face in a picture: left, top, width and height in its pixels, and the detector's certainty."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+    score: float  # 0 to 1
+
+
+class Detector(Protocol):
+    """Finds faces in pictures."""
+
+    name: str
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[list[Box]]:
+        """The faces of each picture, best score first.
+
+        Args:
+            images: uint8 RGB arrays [height, width, 3], not all of one size.
+
+        Returns:
+            One list per picture, in order. Boxes lie inside their picture. What is found in a
+            picture does not depend on the others in the call. A picture too small to hold a face
+            gives an empty list.
+
+        Raises:
+            ValueError: a picture of another shape or type.
+        """
+        ...
+
+
+def check_image(image: np.ndarray) -> None:
+    """Raise ValueError unless the array is uint8 [height, width, 3]."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            f"A picture must be uint8 RGB [height, width, 3], not {image.dtype} {list(image.shape)}."
+        )
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The picture at another size: averaged over areas when it shrinks, bilinear when it grows."""
+    shrinks = height <= image.shape[0] and width <= image.shape[1]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=interpolation)
+
+
+def finish(corners: np.ndarray, scores: np.ndarray, image: np.ndarray, min_face: float) -> list[Box]:
+    """Clip boxes to the picture, drop the small ones, sort the rest.
+
+    Args:
+        corners: float [n, 4], left, top, right, bottom in the picture's pixels.
+        scores: float [n], 0 to 1.
+        image: the picture, for its size.
+        min_face: fraction of the picture's shorter side that a box's longer side must reach.
+    """
+    height, width = image.shape[:2]
+    smallest = min_face * min(height, width)
+    limits = np.array([width, height, width, height])
+    boxes = []
+    for (left, top, right, bottom), score in zip(
+        np.clip(corners, 0, limits).tolist(), scores.tolist(), strict=True
+    ):
+        w, h = right - left, bottom - top
+        if min(w, h) > 0 and max(w, h) >= smallest:
+            boxes.append(Box(left, top, w, h, score))
+    return sorted(boxes, key=lambda box: (-box.score, *box))
