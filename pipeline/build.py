@@ -31,7 +31,8 @@ def emotion_timelines(
     videos: beam.PCollection[Video], settings: Settings, model: ModelSpec, execution: Execution
 ) -> beam.PCollection[str]:
     """Videos to tables; the ids of those whose tables are complete."""
-    segment_us = round(execution.segment_seconds * 1_000_000)
+    # Frames can be numbered only from the start: every frame means every video in one piece.
+    segment_us = round(execution.segment_seconds * 1_000_000) if settings.sampling_rate else 0
     planned = videos | PlanSegments(segment_us)
     frames = (
         planned.segments

@@ -13,13 +13,14 @@ import apache_beam as beam
 import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 from models.classifier import ModelSpec
-from transforms.decoder import Decoder, VideoError
+from transforms.decoder import Decoder
 
 from pipeline.build import Execution, emotion_timelines
 from pipeline.errors import UsageError, WorkerDiedError
 from schemas.elements import Video
 from schemas.settings import Settings
 from transforms.storage import is_remote
+from transforms.video import UnreadableVideoError
 
 LOG_NAME = "affectline.log"
 
@@ -51,7 +52,7 @@ def _length_s(video: Video, decoder: Decoder) -> float:
         return video.size_bytes / _BYTES_PER_SECOND
     try:
         return decoder.probe(video.uri).duration_us / 1e6
-    except (VideoError, OSError):
+    except UnreadableVideoError:
         return 0.0  # the pipeline meets the same error and writes it down
 
 

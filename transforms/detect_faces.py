@@ -7,16 +7,16 @@ from typing import Final, NamedTuple
 import apache_beam as beam
 import cv2
 import numpy as np
-from models.classifier import CropSpec, make_crop
+from models.classifier import ModelSpec, make_crop
 from models.detectors import Box, Detector, make_detector
 
 from schemas.elements import NO_FACE, OK, Face, Sample
 from schemas.settings import Settings
-from transforms.decoder import SampledFrame
 from transforms.progress import advance
 from transforms.sample_frames import SAMPLES, FrameChunk
 from transforms.shots import frame_signature
 from transforms.tracking import describe_face
+from transforms.video import SampledFrame
 
 THUMBNAIL_SIZE: Final = 72
 THUMBNAILS_PER_SECOND: Final = Fraction(5, 2)
@@ -51,7 +51,7 @@ def make_thumbnail(image: np.ndarray, box: Box) -> bytes:
 
 
 def look_at(
-    video_id: str, frame: SampledFrame, boxes: list[Box], spec: CropSpec, thumbnails: bool
+    video_id: str, frame: SampledFrame, boxes: list[Box], model: ModelSpec, thumbnails: bool
 ) -> tuple[Sample, list[FaceCrop]]:
     """What one frame contributes: its sample row, and each face with the crop the model wants."""
     sample = Sample(
@@ -77,7 +77,7 @@ def look_at(
                 appearance=describe_face(frame.image, box),
                 thumbnail=make_thumbnail(frame.image, box) if thumbnails else b"",
             ),
-            make_crop(frame.image, box, spec),
+            make_crop(frame.image, box, model),
         )
         for box in boxes
     ]
@@ -85,9 +85,9 @@ def look_at(
 
 
 class _DetectFaces(beam.DoFn):
-    def __init__(self, settings: Settings, spec: CropSpec) -> None:
+    def __init__(self, settings: Settings, model: ModelSpec) -> None:
         self._settings = settings
-        self._spec = spec
+        self._model = model
         self._thumbnail_interval = thumbnail_interval(settings.sampling_rate)
 
     def setup(self) -> None:
@@ -98,7 +98,7 @@ class _DetectFaces(beam.DoFn):
         faces = 0
         for frame, boxes in zip(chunk.frames, found, strict=True):
             thumbnails = self._settings.crops and frame.sample % self._thumbnail_interval == 0
-            sample, crops = look_at(chunk.video_id, frame, boxes, self._spec, thumbnails)
+            sample, crops = look_at(chunk.video_id, frame, boxes, self._model, thumbnails)
             yield beam.pvalue.TaggedOutput(SAMPLES, sample)
             yield from crops
             faces += len(boxes)
@@ -108,14 +108,14 @@ class _DetectFaces(beam.DoFn):
 class DetectFaces(beam.PTransform):
     """PCollection[FrameChunk] → FaceCrops (main), Samples (`samples`)."""
 
-    def __init__(self, settings: Settings, spec: CropSpec) -> None:
-        """Use the settings' detector and cut crops as the model's `spec` asks."""
+    def __init__(self, settings: Settings, model: ModelSpec) -> None:
+        """Use the settings' detector and cut crops as the model asks."""
         super().__init__()
         self._settings = settings
-        self._spec = spec
+        self._model = model
 
     def expand(self, chunks: beam.PCollection[FrameChunk]) -> beam.pvalue.DoOutputsTuple:
         """Wire the step."""
-        return chunks | beam.ParDo(_DetectFaces(self._settings, self._spec)).with_outputs(
+        return chunks | beam.ParDo(_DetectFaces(self._settings, self._model)).with_outputs(
             SAMPLES, main="crops"
         )

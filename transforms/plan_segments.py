@@ -6,8 +6,9 @@ import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
 
 from schemas.elements import Failure, Segment, Video, VideoInfo
-from transforms.decoder import Decoder, Probe, VideoError
+from transforms.decoder import Decoder
 from transforms.storage import LocalCopies
+from transforms.video import Probe, UnreadableVideoError
 
 FAILURES = "failures"
 INFOS = "infos"
@@ -47,7 +48,7 @@ class _PlanSegments(beam.DoFn):
     def process(self, video: Video) -> Iterator[Segment | beam.pvalue.TaggedOutput]:
         try:
             probe = self._decoder.probe(self._copies.path(video.uri, video.fingerprint))
-        except (VideoError, OSError, BeamIOError) as error:
+        except (UnreadableVideoError, OSError, BeamIOError) as error:
             yield beam.pvalue.TaggedOutput(FAILURES, failure(video, "PlanSegments", error))
             return
         segments = cut(video, probe, self._segment_us)

@@ -4,15 +4,16 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
+from typing import Final, TypeVar
 
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
 
 from schemas.elements import DECODE_ERROR, Failure, Sample, Segment, SegmentEnd, Video
-from transforms.decoder import Decoder, LostSample, SampledFrame, Summary
+from transforms.decoder import Decoder
 from transforms.plan_segments import failure
 from transforms.storage import LocalCopies
+from transforms.video import LostSample, SampledFrame, Summary
 
 ENDS: Final = "ends"
 FAILURES: Final = "failures"
@@ -21,6 +22,9 @@ SAMPLES: Final = "samples"
 # Frames looked at together: enough to fill the detector, few enough to keep memory flat at 4K.
 CHUNK_FRAMES: Final = 16
 CHUNK_BYTES: Final = 96 << 20
+
+
+Other = TypeVar("Other")
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,12 @@ class FrameChunk:
     advance_us: int  # video time since the chunk before, for progress
 
 
-def chunks(
-    items: Iterable[SampledFrame | LostSample],
-) -> Iterator[list[SampledFrame] | LostSample]:
-    """Group frames into lists of at most CHUNK_FRAMES and CHUNK_BYTES; lost samples pass between."""
+def chunks(items: Iterable[SampledFrame | Other]) -> Iterator[list[SampledFrame] | Other]:
+    """Group frames into lists of at most CHUNK_FRAMES and CHUNK_BYTES; anything else passes through."""
     held: list[SampledFrame] = []
     size = 0
     for item in items:
-        if isinstance(item, LostSample):
+        if not isinstance(item, SampledFrame):
             yield item
             continue
         if held and (len(held) == CHUNK_FRAMES or size + item.image.nbytes > CHUNK_BYTES):
@@ -64,20 +66,15 @@ class _SampleFrames(beam.DoFn):
         started = time.monotonic()
         video = segment.video
         reached_us = segment.start_us
-        try:
-            path = self._copies.path(video.uri, video.fingerprint)
-        except (OSError, BeamIOError) as error:
-            yield beam.pvalue.TaggedOutput(FAILURES, failure(video, "SampleFrames", error))
-            summary = Summary(problems=[f"The file could not be fetched: {error}."])
-        else:
-            reading = self._decoder.read(path, segment, self._fps, self._segment_timeout)
-            for piece in chunks(reading):
-                if isinstance(piece, LostSample):
-                    yield from self._lost(video, piece)
-                else:
-                    yield FrameChunk(video.video_id, piece, piece[-1].pts_us - reached_us)
-                    reached_us = piece[-1].pts_us
-            summary = reading.summary
+        summary = Summary(0, -1, 0, 0, ())
+        for piece in chunks(self._read(segment)):
+            if isinstance(piece, Summary):
+                summary = piece
+            elif isinstance(piece, LostSample):
+                yield from self._lost(video, piece)
+            else:
+                yield FrameChunk(video.video_id, piece, piece[-1].pts_us - reached_us)
+                reached_us = piece[-1].pts_us
         yield beam.pvalue.TaggedOutput(
             ENDS,
             SegmentEnd(
@@ -90,6 +87,16 @@ class _SampleFrames(beam.DoFn):
                 problems=summary.problems,
                 seconds=time.monotonic() - started,
             ),
+        )
+
+    def _read(self, segment: Segment) -> Iterator[SampledFrame | LostSample | Summary]:
+        try:
+            path = self._copies.path(segment.video.uri, segment.video.fingerprint)
+        except (OSError, BeamIOError) as error:
+            yield Summary(0, -1, 0, 0, (f"The file could not be fetched: {error}.",))
+            return
+        yield from self._decoder.read(
+            path, segment.start_us, segment.end_us, segment.zero_pts, self._fps, self._segment_timeout
         )
 
     @staticmethod

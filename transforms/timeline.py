@@ -164,14 +164,15 @@ def _check(video: Video, samples: SampleColumns, faces: FaceColumns) -> None:
 def track(timeline: Timeline) -> Timeline:
     """Follow the faces; one seen too briefly leaves the timeline and becomes a failure with its reason."""
     faces = timeline.faces
+    samples = timeline.samples
     ids = track_faces(
-        sample=faces.sample,
-        pts_us=faces.pts_us,
+        face_sample=faces.sample,
         boxes=faces.boxes,
-        scores=faces.score,
         appearance=faces.appearance,
-        shots=faces.shot,
-        sample_pts_us=timeline.samples.pts_us,
+        sample=samples.sample,
+        pts_us=samples.pts_us,
+        shots=samples.shot,
+        decoded=samples.status != DECODE_ERROR,
     )
     dropped = [
         Failure(
@@ -188,7 +189,7 @@ def track(timeline: Timeline) -> Timeline:
     return replace(
         timeline,
         faces=kept,
-        samples=_recount(timeline.samples, kept),
+        samples=_recount(samples, kept),
         failures=[*timeline.failures, *dropped],
     )
 

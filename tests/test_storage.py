@@ -1,0 +1,107 @@
+"""Files are whole or absent, here and on remote file systems; copies are bounded and removed."""
+
+import os
+
+import apache_beam.io.filesystems as beam_filesystems
+import pyarrow as pa
+import pytest
+from apache_beam.io.filesystem import FileMetadata, MatchResult
+
+from transforms import storage
+
+TABLE = pa.table({"a": [1, 2, 3]})
+
+
+@pytest.fixture
+def remote(tmp_path, monkeypatch):
+    """A stand-in for a remote file system: `mem://` paths kept below a folder."""
+
+    def local(path):
+        target = tmp_path / "remote" / path.removeprefix("mem://")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    class Fake:
+        @staticmethod
+        def open(path, mime_type=None, compression_type=None):
+            return open(local(path), "rb")
+
+        @staticmethod
+        def create(path, mime_type=None, compression_type=None):
+            return open(local(path), "wb")
+
+        @staticmethod
+        def exists(path):
+            return local(path).exists()
+
+        @staticmethod
+        def delete(paths):
+            for path in paths:
+                local(path).unlink()
+
+        @staticmethod
+        def rename(sources, targets):
+            for source, target in zip(sources, targets, strict=True):
+                os.replace(local(source), local(target))
+
+        @staticmethod
+        def join(base, *names):
+            return "/".join([base, *names])
+
+        @staticmethod
+        def match(patterns):
+            return [MatchResult(patterns[0], [FileMetadata("mem://x", 1)])]
+
+    monkeypatch.setattr(storage, "FileSystems", Fake)
+    monkeypatch.setattr(beam_filesystems, "FileSystems", Fake)
+    return local
+
+
+@pytest.mark.parametrize("place", ["local", "remote"])
+def test_tables_are_written_replaced_read_and_deleted(place, tmp_path, remote):
+    out = str(tmp_path / "out") if place == "local" else "mem://bucket/out"
+    path = storage.table_path(out, "samples", "clip-0")
+    assert not storage.exists(path)
+    for table in (TABLE, TABLE.slice(1)):
+        storage.write_parquet(table, path, storage.scratch_folder(out))
+    assert storage.read_parquet(path).equals(TABLE.slice(1))
+    assert storage.read_parquet(path, ["a"]).column_names == ["a"]
+    for _ in range(2):
+        storage.delete(path)
+        assert not storage.exists(path)
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path, scratch = str(tmp_path / "t/part-0.parquet"), str(tmp_path / "_tmp")
+    storage.write_parquet(TABLE, path, scratch)
+
+    def fail(table, temp, **_):
+        with open(temp, "wb") as file:
+            file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage.pq, "write_table", fail)
+    with pytest.raises(OSError, match="No space left"):
+        storage.write_parquet(TABLE.slice(1), path, scratch)
+    assert storage.read_parquet(path).equals(TABLE)
+    assert os.listdir(scratch) == []
+
+
+def test_remote_videos_are_copied_once_bounded_and_removed(remote):
+    for name in "abc":
+        remote(f"mem://bucket/{name}.mp4").write_bytes(name.encode() * 10)
+    copies = storage.LocalCopies(max_bytes=20)
+    paths = {name: copies.path(f"mem://bucket/{name}.mp4", "1") for name in "ab"}
+    assert all(path.endswith(".mp4") for path in paths.values())
+    assert open(paths["b"], "rb").read() == b"b" * 10
+    remote("mem://bucket/a.mp4").unlink()
+    assert copies.path("mem://bucket/a.mp4", "1") == paths["a"]
+    copies.path("mem://bucket/c.mp4", "1")
+    assert not os.path.exists(paths["b"])  # the one used longest ago went
+    folder = os.path.dirname(paths["a"])
+    copies.close()
+    assert not os.path.exists(folder)
+
+
+def test_local_videos_are_read_where_they_are():
+    assert storage.LocalCopies().path("/videos/a.mp4", "1") == "/videos/a.mp4"
