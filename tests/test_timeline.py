@@ -80,7 +80,14 @@ def test_tables_of_a_small_video():
     assert (tracked["emotion"], tracked["transitions"], tracked["thumbnail"]) == ("happy", 1, b"jpeg")
     assert tracked["share_happy"] == pytest.approx(6 / 8)
     assert tracked["share_sad"] == pytest.approx(2 / 8)
-    [failure] = rows["failures"]
+    damage, failure = rows["failures"]
+    assert damage == {
+        "uri": "/videos/clip.mp4",
+        "stage": "SampleFrames",
+        "pts_us": None,
+        "error_type": "Damage",
+        "message": "A frame did not decode.",
+    }
     assert failure == {
         "uri": "/videos/clip.mp4",
         "stage": "SampleFrames",
@@ -113,8 +120,9 @@ def test_a_face_seen_once_leaves_with_its_reason():
     assert len(timeline.faces.sample) == 8
     assert timeline.samples.faces.tolist() == [1] * 8 + [0, 0]
     assert [(row.stage, row.error_type, row.pts_us) for row in timeline.failures] == [
-        ("SampleFrames", "DecodeError", 1_800_000),
+        ("SampleFrames", "Damage", None),
         ("TrackFaces", "ShortTrack", 600_000),
+        ("SampleFrames", "DecodeError", 1_800_000),
     ]
     assert timeline.problems == ["A frame did not decode."]
 

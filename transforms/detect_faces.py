@@ -74,10 +74,10 @@ def look_at(
                 h=box.h,
                 score=box.score,
                 raw=[],
-                appearance=describe_face(frame.image, box),
+                appearance=describe_face(frame.image, np.array(box[:4], np.float32)),
                 thumbnail=make_thumbnail(frame.image, box) if thumbnails else b"",
             ),
-            make_crop(frame.image, box, model),
+            make_crop(frame.image, box[:4], model),
         )
         for box in boxes
     ]

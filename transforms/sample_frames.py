@@ -11,7 +11,6 @@ from apache_beam.io.filesystem import BeamIOError
 
 from schemas.elements import DECODE_ERROR, Failure, Sample, Segment, SegmentEnd, Video
 from transforms.decoder import Decoder
-from transforms.plan_segments import failure
 from transforms.storage import LocalCopies
 from transforms.video import LostSample, SampledFrame, Summary
 

@@ -64,10 +64,10 @@ class Timeline:
 
     @property
     def problems(self) -> list[str]:
-        """What was wrong with it, each sentence once, in order of place."""
-        said = [problem for end in self.ends for problem in end.problems]
-        said += [failure.message for failure in self.failures if self.info is None]
-        return list(dict.fromkeys(said))
+        """What was wrong with it, each sentence once, however the video was cut."""
+        if self.info is None:
+            return [failure.message for failure in self.failures]
+        return _problems(self.ends)
 
     @property
     def status(self) -> str:
@@ -99,14 +99,22 @@ def gather(
         sample_columns,
     )
     _check(video, sample_columns, face_columns)
+    damage = [
+        Failure(video.video_id, video.uri, "SampleFrames", None, "Damage", problem)
+        for problem in _problems(ordered_ends)
+    ]
     return Timeline(
         video=video,
         info=info,
         ends=ordered_ends,
         samples=sample_columns,
         faces=face_columns,
-        failures=sorted(failures, key=lambda row: (row.pts_us or -1, row.stage, row.message)),
+        failures=sorted([*failures, *damage], key=lambda row: (row.pts_us or -1, row.stage, row.message)),
     )
+
+
+def _problems(ends: Iterable[SegmentEnd]) -> list[str]:
+    return sorted({problem for end in ends for problem in end.problems})
 
 
 def _sample_columns(samples: Sequence[Sample]) -> SampleColumns:
