@@ -1,8 +1,12 @@
 """Packaging of affectline: the four packages, the `affectline` command, and what each extra brings."""
 
+import re
 from pathlib import Path
 
 from setuptools import setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'VERSION = "(.+)"', (HERE / "schemas/__init__.py").read_text(encoding="utf-8"))[1]
 
 RUN = [
     "apache-beam>=2.70,<3",  # the pipeline
@@ -34,9 +38,9 @@ TEST = [
 
 setup(
     name="affectline",
-    version="0.1.0",
+    version=VERSION,
     description="A folder of videos becomes emotion timelines in Parquet",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=["schemas", "models", "models.detectors", "transforms", "pipeline"],

@@ -1,5 +1,6 @@
 """The `affectline` command: click commands and nothing else. Heavy imports wait until a command runs."""
 
+import logging
 import os
 import sys
 import traceback
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from pipeline.errors import RunError, UsageError, WorkerDiedError
+from schemas import VERSION
 
 _BEAM_OPTIONS = "beam_options"
 _DEBUG = "debug"
@@ -87,9 +89,11 @@ _debug_option = click.option(
 
 
 @click.group(cls=_Affectline, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.version_option(package_name="affectline")
+@click.version_option(VERSION, prog_name="affectline")
 def main() -> None:
     """Turn folders of videos into emotion timelines that can be queried."""
+    # Libraries talk to a run's log file, or to nobody.
+    logging.getLogger().addHandler(logging.NullHandler())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 

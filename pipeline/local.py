@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import sys
 import threading
@@ -14,13 +15,13 @@ import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 from models.classifier import ModelSpec
 from transforms.decoder import Decoder
+from transforms.video import UnreadableVideoError
 
 from pipeline.build import Execution, emotion_timelines
 from pipeline.errors import UsageError, WorkerDiedError
 from schemas.elements import Video
 from schemas.settings import Settings
 from transforms.storage import is_remote
-from transforms.video import UnreadableVideoError
 
 LOG_NAME = "affectline.log"
 
@@ -97,7 +98,7 @@ def _run_watched(run: Callable[[], None]) -> None:
     def target() -> None:
         try:
             run()
-        except BaseException as error:  # handed to the waiting thread, which raises it
+        except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
             outcome.append(error)
         ended.set()
 
@@ -173,10 +174,13 @@ def chatter_to(out: str) -> Iterator[IO[str]]:
     )
     os.dup2(log, 2)
     os.close(log)
+    handler = logging.StreamHandler(sys.stderr)
+    logging.getLogger().addHandler(handler)
     try:
         with open(real, "w", encoding="utf-8", errors="replace", closefd=False) as terminal:
             yield terminal
     finally:
+        logging.getLogger().removeHandler(handler)
         sys.stderr.flush()
         os.dup2(real, 2)
         os.close(real)

@@ -7,9 +7,8 @@ from typing import IO, Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from models.classifier import ModelSpec, read_model_spec
-from models.detectors import DETECTORS
-from transforms.smoothing import SMOOTHING_METHODS
 
+from models.detectors import DETECTORS
 from pipeline import local
 from pipeline.build import Execution, emotion_timelines
 from pipeline.errors import RunError, UsageError
@@ -18,6 +17,7 @@ from pipeline.reconcile import check_sums
 from schemas.elements import Video
 from schemas.settings import Settings
 from transforms.find_videos import FindVideos, InputError, find_videos
+from transforms.smoothing import SMOOTHING_METHODS
 from transforms.storage import clear_scratch, scratch_folder
 from transforms.write_tables import is_done
 

@@ -1,1 +1,3 @@
 """What travels and what is stored: emotion labels, run settings, Beam elements and Parquet tables."""
+
+VERSION = "0.1.0"

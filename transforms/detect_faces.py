@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import apache_beam as beam
 import cv2
 import numpy as np
+from apache_beam.pvalue import TaggedOutput
 from models.classifier import ModelSpec, make_crop
-from models.detectors import Box, Detector, make_detector
 
+from models.detectors import Box, Detector, make_detector
 from schemas.elements import NO_FACE, OK, Face, Sample
 from schemas.settings import Settings
 from transforms.progress import advance
@@ -93,13 +94,13 @@ class _DetectFaces(beam.DoFn):
     def setup(self) -> None:
         self._detector: Detector = make_detector(self._settings.detector, self._settings.min_face)
 
-    def process(self, chunk: FrameChunk) -> Iterator[FaceCrop | beam.pvalue.TaggedOutput]:
+    def process(self, chunk: FrameChunk) -> Iterator[FaceCrop | TaggedOutput[Literal["samples"], Sample]]:
         found = self._detector.detect([frame.image for frame in chunk.frames])
         faces = 0
         for frame, boxes in zip(chunk.frames, found, strict=True):
             thumbnails = self._settings.crops and frame.sample % self._thumbnail_interval == 0
             sample, crops = look_at(chunk.video_id, frame, boxes, self._model, thumbnails)
-            yield beam.pvalue.TaggedOutput(SAMPLES, sample)
+            yield TaggedOutput(SAMPLES, sample)
             yield from crops
             faces += len(boxes)
         advance(chunk.advance_us / 1e6, len(chunk.frames), faces)

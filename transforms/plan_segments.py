@@ -1,17 +1,19 @@
 """PlanSegments: open each video once and cut it into stretches that workers can take."""
 
 from collections.abc import Iterator
+from typing import Final, Literal
 
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
+from apache_beam.pvalue import TaggedOutput
 
 from schemas.elements import Failure, Segment, Video, VideoInfo
 from transforms.decoder import Decoder
 from transforms.storage import LocalCopies
 from transforms.video import Probe, UnreadableVideoError
 
-FAILURES = "failures"
-INFOS = "infos"
+INFOS: Final = "infos"
+FAILURES: Final = "failures"
 
 
 def cut(video: Video, probe: Probe, segment_us: int) -> list[Segment]:
@@ -45,11 +47,15 @@ class _PlanSegments(beam.DoFn):
         self._decoder = Decoder()
         self._copies = LocalCopies()
 
-    def process(self, video: Video) -> Iterator[Segment | beam.pvalue.TaggedOutput]:
+    def process(
+        self, video: Video
+    ) -> Iterator[
+        Segment | TaggedOutput[Literal["infos"], VideoInfo] | TaggedOutput[Literal["failures"], Failure]
+    ]:
         try:
             probe = self._decoder.probe(self._copies.path(video.uri, video.fingerprint))
         except (UnreadableVideoError, OSError, BeamIOError) as error:
-            yield beam.pvalue.TaggedOutput(FAILURES, failure(video, "PlanSegments", error))
+            yield TaggedOutput(FAILURES, failure(video, "PlanSegments", error))
             return
         segments = cut(video, probe, self._segment_us)
         info = VideoInfo(
@@ -61,7 +67,7 @@ class _PlanSegments(beam.DoFn):
             duration_us=probe.duration_us,
             segments=len(segments),
         )
-        yield beam.pvalue.TaggedOutput(INFOS, info)
+        yield TaggedOutput(INFOS, info)
         yield from segments
 
     def teardown(self) -> None:

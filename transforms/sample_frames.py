@@ -4,10 +4,11 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
+from apache_beam.pvalue import TaggedOutput
 
 from schemas.elements import DECODE_ERROR, Failure, Sample, Segment, SegmentEnd, Video
 from transforms.decoder import Decoder
@@ -61,7 +62,14 @@ class _SampleFrames(beam.DoFn):
         self._decoder = Decoder()
         self._copies = LocalCopies()
 
-    def process(self, segment: Segment) -> Iterator[FrameChunk | beam.pvalue.TaggedOutput]:
+    def process(
+        self, segment: Segment
+    ) -> Iterator[
+        FrameChunk
+        | TaggedOutput[Literal["samples"], Sample]
+        | TaggedOutput[Literal["ends"], SegmentEnd]
+        | TaggedOutput[Literal["failures"], Failure]
+    ]:
         started = time.monotonic()
         video = segment.video
         reached_us = segment.start_us
@@ -74,7 +82,7 @@ class _SampleFrames(beam.DoFn):
             else:
                 yield FrameChunk(video.video_id, piece, piece[-1].pts_us - reached_us)
                 reached_us = piece[-1].pts_us
-        yield beam.pvalue.TaggedOutput(
+        yield TaggedOutput(
             ENDS,
             SegmentEnd(
                 video_id=video.video_id,
@@ -99,11 +107,13 @@ class _SampleFrames(beam.DoFn):
         )
 
     @staticmethod
-    def _lost(video: Video, lost: LostSample) -> Iterator[beam.pvalue.TaggedOutput]:
+    def _lost(
+        video: Video, lost: LostSample
+    ) -> Iterator[TaggedOutput[Literal["samples"], Sample] | TaggedOutput[Literal["failures"], Failure]]:
         sample = Sample(video.video_id, lost.sample, lost.pts_us, DECODE_ERROR, 0, b"")
-        yield beam.pvalue.TaggedOutput(SAMPLES, sample)
+        yield TaggedOutput(SAMPLES, sample)
         row = Failure(video.video_id, video.uri, "SampleFrames", lost.pts_us, "DecodeError", lost.reason)
-        yield beam.pvalue.TaggedOutput(FAILURES, row)
+        yield TaggedOutput(FAILURES, row)
 
     def teardown(self) -> None:
         self._decoder.close()

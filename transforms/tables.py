@@ -1,11 +1,11 @@
 """From one video's timeline to its part of the five tables."""
 
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 import numpy as np
 import pyarrow as pa
 
+from schemas import VERSION
 from schemas.emotions import EMOTIONS
 from schemas.settings import Settings
 from schemas.tables import (
@@ -153,7 +153,7 @@ def _videos(timeline: Timeline, settings: Settings) -> pa.Table:
         "detector": settings.detector,
         "config_hash": settings.config_hash(),
         "config_json": settings.to_json(),
-        "code_version": version("affectline"),
+        "code_version": VERSION,
         "schema_version": SCHEMA_VERSION,
         "processed_at": datetime.now(UTC),
         "seconds": sum(end.seconds for end in timeline.ends),
