@@ -1,0 +1,1 @@
+"""The steps of the pipeline: plain functions and the thin Beam wiring around them."""
