@@ -22,14 +22,14 @@ class SmoothingMethod(NamedTuple):
 
 
 SMOOTHING_METHODS: Final = {
-    "hmm": SmoothingMethod(2.0, "mean time an emotion lasts, for a hidden Markov model (forward-backward)"),
-    "ema": SmoothingMethod(0.4, "time constant of an exponential average over both directions"),
-    "median": SmoothingMethod(1.2, "width of the running median, centred"),
-    "mode": SmoothingMethod(2.0, "width of the vote over the latest predictions, the present one last"),
+    "hmm": SmoothingMethod(3.0, "mean time an emotion lasts, for a hidden Markov model (forward-backward)"),
+    "ema": SmoothingMethod(0.5, "time constant of an exponential average over both directions"),
+    "median": SmoothingMethod(2.0, "width of the running median, centred"),
+    "mode": SmoothingMethod(1.0, "width of the vote over the latest predictions, the present one last"),
     "none": SmoothingMethod(0.0, "not used: the probabilities stay as they are"),
 }
 
-_EVIDENCE_S: Final = 0.2  # samples closer than this repeat each other and count for less
+_EVIDENCE_S: Final = 0.4  # samples closer than this mostly repeat each other and count for less
 _FLOOR: Final = 1e-6  # no class is ever ruled out by one sample
 _US: Final = 1e-6
 

@@ -29,8 +29,8 @@ APPEARANCE_BYTES: Final = _ROWS * _COLUMNS * 3
 _VELOCITY_STD: Final = np.array([2.0, 2.0, 0.4])  # per second
 _VELOCITY_MEMORY_S: Final = 1.5
 _BOX_STD: Final = np.array([0.08, 0.08, 0.08])  # jitter of a detector's box
-_TAIL: Final = 4.0  # degrees of freedom of Student's t: a sudden move costs much, but not everything
-_APPEARANCE_STD: Final = 14.0  # levels of 255 by which one person's descriptor varies
+_APPEARANCE_STD: Final = 12.0  # levels of 255 by which one person's descriptor varies
+_TAIL: Final = 4.0  # degrees of freedom of Student's t: surprises cost much, but not everything
 _APPEARANCE_LEARNING: Final = 0.3
 _NEW_TRACK_COST: Final = 14.0  # a match that costs more than this starts a new track
 
@@ -219,7 +219,8 @@ def _costs(expected: _Tracks, measured: Floats, appearance: Floats) -> Floats:
     motion = 0.5 * (_TAIL + 3.0) * np.log1p(surprise / _TAIL)
     uncertainty = 0.5 * np.log(spread / noise).sum(axis=1)
     difference = ((appearance - expected.appearance[:, None]) ** 2).mean(axis=2)
-    return motion + uncertainty[:, None] + 0.5 * difference / _APPEARANCE_STD**2
+    change = 0.5 * (_TAIL + 1.0) * np.log1p(difference / (_TAIL * _APPEARANCE_STD**2))
+    return motion + uncertainty[:, None] + change
 
 
 def _update(expected: _Tracks, place: int, time_us: int, measured: Floats, appearance: Floats) -> _Tracks:

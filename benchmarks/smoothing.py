@@ -1,0 +1,244 @@
+"""What each way to smooth does to timelines whose emotions are known.
+
+    python benchmarks/smoothing.py --data FER2013.parquet [--model NAME] [--rates 2 5 10] [--sweep]
+
+Builds tracks of labelled pictures: emotions that last a second to several (log-normal, median 2.5 s),
+each shown by random pictures of that emotion, a new one every 0.4 s on average. Samples are missed
+(8 %, and now and then for a second), shaken (±20 % of a step) and wrong (5 % outliers: a picture of any
+emotion). Prints for every method: accuracy per sample, macro recall, F1 of segments that overlap the true ones by
+10, 25 and 50 % (one to one, as in Lea et al. 2017), flips per minute (the truth's beside it), how long
+after a true change the new emotion is first shown, the share of true segments never shown, and the log
+loss. `--sweep` tries many windows.
+
+The pictures are those of a FER2013 file with FER+ votes (columns `usage`, `image`, `ferplus_*`), of its
+`PublicTest` part. Their probabilities are the named model's; without a model they are simulated from
+each picture's votes, so that about 80 % of the pictures are right, and calibrated by one temperature.
+"""
+
+import argparse
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from schemas.emotions import EMOTIONS
+from transforms.smoothing import SMOOTHING_METHODS, smooth
+
+Floats = NDArray[np.float64]
+
+MEDIAN_S, SPREAD = 2.5, 0.6  # of how long an emotion lasts, log-normal
+MISSED, GAP_EVERY_S, GAP_S = 0.08, 20.0, 1.0
+OUTLIERS, SHAKE = 0.05, 0.2
+OVERLAPS: Final = (0.10, 0.25, 0.50)
+SWEEP: Final = {
+    "hmm": (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0),
+    "ema": (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0),
+    "median": (0.4, 0.8, 1.0, 1.2, 1.6, 2.0, 2.4, 3.0),
+    "mode": (0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0),
+    "none": (0.0,),
+}
+
+
+@dataclass
+class Pool:
+    """Pictures to show: the label of each, and what the classifier says, rows sum to 1."""
+
+    labels: NDArray[np.int64]
+    probabilities: Floats
+
+
+@dataclass
+class Track:
+    """One face over time; `truth` is an index into EMOTIONS."""
+
+    time_us: NDArray[np.int64]
+    truth: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+
+
+def load_pool(path: Path, model: str | None, rng: np.random.Generator) -> Pool:
+    """The test pictures with a clear majority among the seven emotions."""
+    votes = [f"ferplus_{emotion}" for emotion in EMOTIONS]
+    columns = [*votes, *(["image"] if model else [])]
+    frame = pd.read_parquet(path, columns=columns, filters=[("usage", "==", "PublicTest")])
+    counts = frame[votes].to_numpy(np.float64)
+    clear = (counts.max(axis=1) > 5) & ((counts == counts.max(axis=1, keepdims=True)).sum(axis=1) == 1)
+    counts = counts[clear]
+    labels = counts.argmax(axis=1)
+    if model is None:
+        return Pool(labels, _simulated(counts, labels, rng))
+    return Pool(labels, _predicted(frame.loc[clear, "image"].tolist(), model))
+
+
+def _simulated(counts: Floats, labels: NDArray[np.int64], rng: np.random.Generator) -> Floats:
+    """A classifier that mostly sees what the taggers saw."""
+    logits = np.log(counts / counts.sum(axis=1, keepdims=True) + 0.05)
+    logits += rng.normal(0, 1.25, logits.shape)
+
+    def at(temperature: float) -> Floats:
+        powers = np.exp(logits / temperature)
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    def loss(temperature: float) -> float:
+        return -float(np.log(at(temperature)[np.arange(len(labels)), labels]).mean())
+
+    return at(minimize_scalar(loss, bounds=(0.1, 10.0), method="bounded").x)
+
+
+def _predicted(pictures: list[bytes], model: str) -> Floats:
+    import cv2
+
+    from models.classifier import load_classifier
+
+    grey = [cv2.imdecode(np.frombuffer(p, np.uint8), cv2.IMREAD_GRAYSCALE) for p in pictures]
+    return np.asarray(load_classifier(model).predict(np.stack(grey)), np.float64)
+
+
+def make_track(pool: Pool, seconds: float, rate: float, hold_s: float, rng: np.random.Generator) -> Track:
+    """One face for `seconds`, sampled `rate` times a second, every picture held for `hold_s` on average."""
+    by_label = [np.flatnonzero(pool.labels == label) for label in range(len(EMOTIONS))]
+    share = np.array([len(rows) for rows in by_label]) / len(pool.labels)
+    # Rare emotions get more than their share, or some would never be seen.
+    share = np.sqrt(share) / np.sqrt(share).sum()
+    time = (np.arange(int(seconds * rate)) + rng.uniform(-SHAKE, SHAKE, int(seconds * rate))) / rate
+    seen = rng.random(len(time)) >= MISSED
+    for gap in np.arange(rng.uniform(0, GAP_EVERY_S), seconds, GAP_EVERY_S):
+        seen &= (time < gap) | (time > gap + GAP_S)
+    time = np.sort(time[seen] - time.min())
+
+    starts, emotions = [0.0], [int(rng.choice(len(EMOTIONS), p=share))]
+    while starts[-1] < seconds:
+        starts.append(starts[-1] + float(np.clip(rng.lognormal(np.log(MEDIAN_S), SPREAD), 0.6, 15.0)))
+        others = share * (np.arange(len(EMOTIONS)) != emotions[-1])
+        emotions.append(int(rng.choice(len(EMOTIONS), p=others / others.sum())))
+    truth = np.array(emotions)[np.searchsorted(starts, time, side="right") - 1]
+
+    pictures = np.empty(len(time), np.int64)
+    for k, label in enumerate(truth):
+        changed = k == 0 or truth[k - 1] != label
+        if changed or rng.random() > np.exp(-(time[k] - time[k - 1]) / max(hold_s, 1e-9)):
+            shown = rng.choice(by_label[label])
+        pictures[k] = shown
+    wrong = rng.random(len(time)) < OUTLIERS
+    pictures[wrong] = rng.integers(0, len(pool.labels), wrong.sum())
+    return Track(np.rint(time * 1e6).astype(np.int64), truth, pool.probabilities[pictures].astype(np.float32))
+
+
+def _segments(labels: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """(label, first, last + 1) of each run."""
+    cuts = np.concatenate([[0], np.flatnonzero(np.diff(labels)) + 1, [len(labels)]])
+    return [(int(labels[a]), int(a), int(b)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+def _matches(truth: list[tuple[int, int, int]], shown: list[tuple[int, int, int]], overlap: float) -> int:
+    """How many shown segments claim a true one of their label, each true one once."""
+    taken: set[int] = set()
+    first = 0
+    for label, a, b in shown:
+        while first < len(truth) and truth[first][2] <= a:
+            first += 1
+        best, best_iou = -1, 0.0
+        for i in range(first, len(truth)):
+            other, c, d = truth[i]
+            if c >= b:
+                break
+            iou = (min(b, d) - max(a, c)) / (max(b, d) - min(a, c))
+            if other == label and iou > best_iou:
+                best, best_iou = i, iou
+        if best >= 0 and best_iou >= overlap and best not in taken:
+            taken.add(best)
+    return len(taken)
+
+
+HEADER: Final = (
+    f"{'method':8s}{'window':>7s} | {'accur':>6s} {'recall':>6s} | {'F1@10':>6s} {'F1@25':>6s} {'F1@50':>6s} |"
+    f" {'flips':>5s} {'true':>5s} | {'delay':>6s} {'never':>6s} | {'logloss':>7s}"
+)
+
+
+def evaluate(tracks: list[Track], method: str, window_s: float) -> tuple[Floats, str]:
+    """One row of the table, as numbers and as text."""
+    hits: list[NDArray[np.bool_]] = []
+    truths: list[NDArray[np.int64]] = []
+    tp = np.zeros(len(OVERLAPS))
+    n_true = n_shown = flips = changes = never = 0
+    minutes = loss = 0.0
+    delays: list[float] = []
+    for track in tracks:
+        smoothed = smooth(method, track.time_us, track.probabilities, window_s or None)
+        shown = smoothed.argmax(axis=1)
+        hits.append(shown == track.truth)
+        truths.append(track.truth)
+        chosen = smoothed[np.arange(len(shown)), track.truth]
+        loss -= float(np.log(np.maximum(chosen, 1e-6)).sum())
+        true_segments, shown_segments = _segments(track.truth), _segments(shown)
+        tp += [_matches(true_segments, shown_segments, overlap) for overlap in OVERLAPS]
+        n_true += len(true_segments)
+        n_shown += len(shown_segments)
+        flips += len(shown_segments) - 1
+        changes += len(true_segments) - 1
+        minutes += (track.time_us[-1] - track.time_us[0]) / 60e6
+        for label, a, b in true_segments[1:]:
+            at = np.flatnonzero(shown[a:b] == label)
+            if len(at):
+                delays.append((track.time_us[a + at[0]] - track.time_us[a]) / 1e6)
+            else:
+                never += 1
+    hit, truth = np.concatenate(hits), np.concatenate(truths)
+    recall = np.mean([hit[truth == label].mean() for label in np.unique(truth)])
+    f1 = 2 * tp / (n_true + n_shown)
+    row = np.array(
+        [
+            hit.mean(),
+            recall,
+            *f1,
+            flips / minutes,
+            changes / minutes,
+            np.mean(delays),
+            never / changes,
+            loss / len(hit),
+        ]
+    )
+    cells = [f"{v:6.3f}" for v in row[:5]]
+    text = (
+        f"{method:8s}{window_s:6.1f}s | {' '.join(cells[:2])} | {' '.join(cells[2:])} |"
+        f" {row[5]:5.1f} {row[6]:5.1f} | {row[7]:5.2f}s {row[8]:6.3f} | {row[9]:7.3f}"
+    )
+    return row, text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model")
+    parser.add_argument("--rates", type=float, nargs="+", default=[2.0, 5.0, 10.0])
+    parser.add_argument("--hold", type=float, default=0.4, help="seconds a picture stays (0: a new one each)")
+    parser.add_argument("--tracks", type=int, default=30)
+    parser.add_argument("--sweep", action="store_true")
+    args = parser.parse_args()
+    pool = load_pool(args.data, args.model, np.random.default_rng(0))
+    right = (pool.probabilities.argmax(axis=1) == pool.labels).mean()
+    print(f"{len(pool.labels)} pictures, {right:.3f} of them right by {args.model or 'simulation'}")
+    for rate in args.rates:
+        rng = np.random.default_rng(1)
+        tracks = [make_track(pool, 120.0, rate, args.hold, rng) for _ in range(args.tracks)]
+        print(
+            f"\n{args.tracks} tracks of 120 s at {rate:g} samples/s, pictures held {args.hold:g} s\n{HEADER}"
+        )
+        for method, (default, _) in SMOOTHING_METHODS.items():
+            for window_s in SWEEP[method] if args.sweep else (default,):
+                print(evaluate(tracks, method, window_s)[1])
+
+
+if __name__ == "__main__":
+    main()
