@@ -48,10 +48,19 @@ def check_image(image: np.ndarray) -> None:
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The picture at another size: averaged over areas when it shrinks, bilinear when it grows."""
-    shrinks = height <= image.shape[0] and width <= image.shape[1]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, (width, height), interpolation=interpolation)
+    """The picture at another size: averaged over whole blocks of pixels, then bilinear.
+
+    The average keeps a large picture from aliasing, and OpenCV does it much faster than the exact
+    average over fractions of pixels.
+    """
+    block = min(image.shape[0] // height, image.shape[1] // width)
+    if block > 1:
+        rows, columns = image.shape[0] // block, image.shape[1] // block
+        whole = image[: rows * block, : columns * block]
+        image = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+    if image.shape[:2] == (height, width):
+        return image
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def finish(corners: np.ndarray, scores: np.ndarray, image: np.ndarray, min_face: float) -> list[Box]:

@@ -26,7 +26,7 @@ class HaarDetector:
 
     def __init__(self, min_face: float) -> None:
         self._min_face = min_face
-        self._cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / _CASCADE))
+        self._cascade = cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / _CASCADE))
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Box]]:
         """See `Detector.detect`."""
