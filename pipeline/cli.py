@@ -40,7 +40,7 @@ class _Affectline(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except UsageError as error:
-            raise _sentence(str(error), 2) from error
+            raise _Sentence(str(error), 2) from error
         except WorkerDiedError as error:
             click.echo(f"affectline: {error}", err=True)
             os._exit(1)  # Beam's threads still wait for the dead worker
@@ -48,15 +48,17 @@ class _Affectline(click.Group):
             if ctx.meta.get(_DEBUG):
                 traceback.print_exc()
             if isinstance(error, RunError):
-                raise _sentence(str(error), 1) from error
+                raise _Sentence(str(error), 1) from error
             last_line = (str(error).strip() or type(error).__name__).splitlines()[-1]
-            raise _sentence(f"the run failed: {last_line} (--debug shows the traceback).", 1) from error
+            raise _Sentence(f"the run failed: {last_line} (--debug shows the traceback).", 1) from error
 
 
-def _sentence(message: str, exit_code: int) -> click.ClickException:
-    error = click.ClickException(message)
-    error.exit_code = exit_code
-    return error
+class _Sentence(click.ClickException):
+    """One sentence for the user, and the exit code that goes with it."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]
 
 
 class _RunCommand(click.Command):

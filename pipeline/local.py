@@ -14,14 +14,14 @@ import apache_beam as beam
 import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 from models.classifier import ModelSpec
-from transforms.decoder import Decoder
-from transforms.video import UnreadableVideoError
 
 from pipeline.build import Execution, emotion_timelines
 from pipeline.errors import UsageError, WorkerDiedError
 from schemas.elements import Video
 from schemas.settings import Settings
+from transforms.decoder import Decoder
 from transforms.storage import is_remote
+from transforms.video import UnreadableVideoError
 
 LOG_NAME = "affectline.log"
 
@@ -107,8 +107,8 @@ def _run_watched(run: Callable[[], None]) -> None:
         if report.thread is not None and report.thread.name == "run_worker" and not ended.is_set():
             outcome.append(
                 WorkerDiedError(
-                    f"A worker process ended unexpectedly ({report.exc_value}); videos finished before it are "
-                    "kept, and the same command continues with the rest."
+                    f"A worker process ended unexpectedly ({report.exc_value}); finished videos are kept, "
+                    "and the same command continues with the rest."
                 )
             )
             ended.set()

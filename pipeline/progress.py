@@ -12,6 +12,7 @@ from tqdm import tqdm
 from transforms.progress import PROGRESS_FILE, total
 
 _REFRESH_S = 0.5
+_LINE = "{l_bar}{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}, {rate_fmt}] {postfix}"
 
 
 class Progress:
@@ -58,7 +59,7 @@ def watch(stderr: IO[str], videos: int, size_bytes: int) -> Iterator[Progress]:
             disable=not stderr.isatty(),
             unit="s",
             desc="video",
-            bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}, {rate_fmt}] {postfix}",
+            bar_format=_LINE,
             total=1,
             leave=False,
         ) as bar,

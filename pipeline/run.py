@@ -72,8 +72,8 @@ class Request:
         beam_runner = _RUNNERS.get(runner.lower(), runner)
         if "dask" in beam_runner.lower():
             raise UsageError(
-                "Beam's DaskRunner reports success and loses rows (RunInference answered for 16 of 20 elements); "
-                "choose another runner."
+                "Beam's DaskRunner reports success and loses rows (RunInference answered for 16 of 20 "
+                "elements); choose another runner."
             )
         settings = Settings(
             fps=fps,

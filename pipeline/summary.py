@@ -32,8 +32,11 @@ def summary(outcome: Outcome, out: str) -> Iterator[str]:
     yield f"videos   {done} of {len(rows)} done, {_duration(seconds)} of video" + (
         f" ({outcome.skipped} were done before)" if outcome.skipped else ""
     )
-    yield f"samples  {sum(row['samples'] for row in rows)}, {sum(row['samples_with_face'] for row in rows)} with a face"
-    yield f"faces    {sum(row['faces'] for row in rows)} in {sum(row['tracks'] for row in rows)} tracks"
+    total = {
+        name: sum(row[name] for row in rows) for name in ("samples", "samples_with_face", "faces", "tracks")
+    }
+    yield f"samples  {total['samples']}, {total['samples_with_face']} with a face"
+    yield f"faces    {total['faces']} in {total['tracks']} tracks"
     shares = emotion_shares(rows, out)
     if shares:
         yield ""

@@ -41,7 +41,7 @@ class Segment(NamedTuple):
     """A stretch of one video: the frames with start_us <= pts_us < end_us."""
 
     video: Video
-    index: int
+    number: int  # from 0 in each video
     start_us: int  # 0 in the first piece
     end_us: int  # -1: to the end of the stream
     zero_pts: int  # timestamp of the first decodable frame, in the stream's own time base
@@ -78,7 +78,7 @@ class SegmentEnd(NamedTuple):
     """What reading one segment amounted to."""
 
     video_id: str
-    index: int
+    number: int  # of the segment
     frames_read: int
     last_pts_us: int  # of the last frame in the segment, -1 when it had none
     min_step_us: int  # shortest and longest time from one frame to the next; 0 when unknown

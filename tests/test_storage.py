@@ -1,6 +1,7 @@
 """Files are whole or absent, here and on remote file systems; copies are bounded and removed."""
 
 import os
+from pathlib import Path
 
 import apache_beam.io.filesystems as beam_filesystems
 import pyarrow as pa
@@ -93,7 +94,7 @@ def test_remote_videos_are_copied_once_bounded_and_removed(remote):
     copies = storage.LocalCopies(max_bytes=20)
     paths = {name: copies.path(f"mem://bucket/{name}.mp4", "1") for name in "ab"}
     assert all(path.endswith(".mp4") for path in paths.values())
-    assert open(paths["b"], "rb").read() == b"b" * 10
+    assert Path(paths["b"]).read_bytes() == b"b" * 10
     remote("mem://bucket/a.mp4").unlink()
     assert copies.path("mem://bucket/a.mp4", "1") == paths["a"]
     copies.path("mem://bucket/c.mp4", "1")

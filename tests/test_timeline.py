@@ -65,7 +65,7 @@ def test_tables_of_a_small_video():
     assert [row["sample"] for row in rows["timelines"]] == list(range(8))
     assert {row["track_id"] for row in rows["timelines"]} == {0}
     assert [row["emotion"] for row in rows["timelines"]] == ["happy"] * 6 + ["sad"] * 2
-    assert [row["time_s"] for row in rows["timelines"]] == [k * 0.2 for k in range(6)] + [1.2, 1.4]
+    assert [row["time_s"] for row in rows["timelines"]] == [0, 0.2, 0.4, 0.6, 0.8, 1, 1.2, 1.4]
     for row in rows["timelines"]:
         assert (row["x"], row["y"], row["w"], row["h"]) == (100, 50, 40, 40)
         assert row["confidence"] == pytest.approx(0.88)

@@ -30,9 +30,9 @@ def video_id(relative_path: str) -> str:
     relative path in POSIX form.
     """
     path = PurePosixPath(relative_path)
-    slug = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:40].strip("-")
+    slug = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:40].strip("-") or "video"
     digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:10]
-    return f"{slug}-{digest}" if slug else digest
+    return f"{slug}-{digest}"
 
 
 def find_videos(inputs: Iterable[str]) -> list[Video]:

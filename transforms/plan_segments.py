@@ -25,12 +25,12 @@ def cut(video: Video, probe: Probe, segment_us: int) -> list[Segment]:
     return [
         Segment(
             video=video,
-            index=index,
-            start_us=index * segment_us,
-            end_us=(index + 1) * segment_us if index + 1 < count else -1,
+            number=number,
+            start_us=number * segment_us,
+            end_us=(number + 1) * segment_us if number + 1 < count else -1,
             zero_pts=probe.zero_pts,
         )
-        for index in range(count)
+        for number in range(count)
     ]
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
@@ -24,9 +24,6 @@ CHUNK_FRAMES: Final = 16
 CHUNK_BYTES: Final = 96 << 20
 
 
-Other = TypeVar("Other")
-
-
 @dataclass(frozen=True)
 class FrameChunk:
     """Neighbouring samples of one video. Never leaves the fused stage."""
@@ -36,8 +33,10 @@ class FrameChunk:
     advance_us: int  # video time since the chunk before, for progress
 
 
-def chunks(items: Iterable[SampledFrame | Other]) -> Iterator[list[SampledFrame] | Other]:
-    """Group frames into lists of at most CHUNK_FRAMES and CHUNK_BYTES; anything else passes through."""
+def chunks(
+    items: Iterable[SampledFrame | LostSample | Summary],
+) -> Iterator[list[SampledFrame] | LostSample | Summary]:
+    """Group frames into lists of at most CHUNK_FRAMES and CHUNK_BYTES; the rest passes through."""
     held: list[SampledFrame] = []
     size = 0
     for item in items:
@@ -86,7 +85,7 @@ class _SampleFrames(beam.DoFn):
             ENDS,
             SegmentEnd(
                 video_id=video.video_id,
-                index=segment.index,
+                number=segment.number,
                 frames_read=summary.frames_read,
                 last_pts_us=summary.last_pts_us,
                 min_step_us=summary.min_step_us,

@@ -44,11 +44,8 @@ class FaceColumns:
 
     def take(self, rows: np.ndarray) -> "FaceColumns":
         """The faces at these row numbers."""
-        columns = {
-            name: [value[row] for row in rows] if isinstance(value, list) else value[rows]
-            for name, value in vars(self).items()
-        }
-        return FaceColumns(**columns)
+        arrays = {name: value[rows] for name, value in vars(self).items() if name != "thumbnail"}
+        return FaceColumns(**arrays, thumbnail=[self.thumbnail[row] for row in rows])
 
 
 @dataclass(frozen=True)
@@ -87,9 +84,9 @@ def gather(
 ) -> Timeline:
     """Put one video's records, which come in any order, in order; IncompleteVideoError if sums differ."""
     info = next(iter(infos), None)
-    ordered_ends = sorted(ends, key=lambda end: end.index)
+    ordered_ends = sorted(ends, key=lambda end: end.number)
     expected = info.segments if info else 0
-    if [end.index for end in ordered_ends] != list(range(expected)):
+    if [end.number for end in ordered_ends] != list(range(expected)):
         raise IncompleteVideoError(
             f"{video.uri}: {expected} segments were planned and {len(ordered_ends)} came back."
         )
@@ -109,8 +106,12 @@ def gather(
         ends=ordered_ends,
         samples=sample_columns,
         faces=face_columns,
-        failures=sorted([*failures, *damage], key=lambda row: (row.pts_us or -1, row.stage, row.message)),
+        failures=sorted([*failures, *damage], key=_place),
     )
+
+
+def _place(failure: Failure) -> tuple[int, str, str]:
+    return (-1 if failure.pts_us is None else failure.pts_us, failure.stage, failure.message)
 
 
 def _problems(ends: Iterable[SegmentEnd]) -> list[str]:
@@ -198,7 +199,7 @@ def track(timeline: Timeline) -> Timeline:
         timeline,
         faces=kept,
         samples=_recount(samples, kept),
-        failures=[*timeline.failures, *dropped],
+        failures=sorted([*timeline.failures, *dropped], key=_place),
     )
 
 

@@ -87,6 +87,8 @@ def track_faces(
     """
     _check(face_sample, boxes, appearance, sample, pts_us, shots, decoded)
     tracks = np.full(len(face_sample), -1, np.int32)
+    if not len(face_sample):
+        return tracks
     place = np.searchsorted(sample, face_sample)
     order = np.lexsort((_as_strings(appearance), *boxes.T[::-1], place))
     droppable = _had_chances(pts_us, shots, decoded)[place]
