@@ -13,8 +13,8 @@ from typing import IO
 import apache_beam as beam
 import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
-from models.classifier import ModelSpec
 
+from models.classifier import ModelSpec
 from pipeline.build import Execution, emotion_timelines
 from pipeline.errors import UsageError, WorkerDiedError
 from schemas.elements import Video
@@ -165,25 +165,21 @@ def chatter_to(out: str) -> Iterator[IO[str]]:
     Progress goes to the file object this yields, so that no library can garble it. The log of a run
     with a remote output is not kept.
     """
+    path = os.devnull if is_remote(out) else os.path.join(out, LOG_NAME)
     sys.stderr.flush()
-    real = os.dup(2)
-    log = os.open(
-        os.devnull if is_remote(out) else os.path.join(out, LOG_NAME),
-        os.O_WRONLY | os.O_CREAT | os.O_APPEND,
-        0o644,
-    )
-    os.dup2(log, 2)
-    os.close(log)
-    handler = logging.StreamHandler(sys.stderr)
-    logging.getLogger().addHandler(handler)
-    try:
-        with open(real, "w", encoding="utf-8", errors="replace", closefd=False) as terminal:
+    with (
+        open(path, "a", encoding="utf-8") as log,
+        open(os.dup(2), "w", encoding="utf-8", errors="replace") as terminal,
+    ):
+        handler = logging.StreamHandler(log)
+        logging.getLogger().addHandler(handler)
+        os.dup2(log.fileno(), 2)
+        try:
             yield terminal
-    finally:
-        logging.getLogger().removeHandler(handler)
-        sys.stderr.flush()
-        os.dup2(real, 2)
-        os.close(real)
+        finally:
+            logging.getLogger().removeHandler(handler)
+            sys.stderr.flush()
+            os.dup2(terminal.fileno(), 2)
 
 
 def make_output_folder(out: str) -> None:

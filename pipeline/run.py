@@ -6,8 +6,8 @@ from typing import IO, Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from models.classifier import ModelSpec, read_model_spec
 
+from models.classifier import ModelSpec, read_model_spec
 from models.detectors import DETECTORS
 from pipeline import local
 from pipeline.build import Execution, emotion_timelines
@@ -65,16 +65,16 @@ class Request:
             raise UsageError(
                 f"There is no smoothing '{smoothing}'; choose one of {', '.join(SMOOTHING_METHODS)}."
             )
-        try:
-            spec = read_model_spec(model)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
         beam_runner = _RUNNERS.get(runner.lower(), runner)
         if "dask" in beam_runner.lower():
             raise UsageError(
                 "Beam's DaskRunner reports success and loses rows (RunInference answered for 16 of 20 "
                 "elements); choose another runner."
             )
+        try:
+            spec = read_model_spec(model)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
         settings = Settings(
             fps=fps,
             detector=detector,

@@ -14,7 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 from click.testing import CliRunner
-from tests.videos import astronaut_clip
+from tests.clips import astronaut_clip
 
 from pipeline.cli import main
 from schemas.emotions import EMOTIONS
