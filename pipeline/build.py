@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import apache_beam as beam
-from models.classifier import ModelSpec
 
+from models.classifier import ModelSpec
 from schemas.elements import Video
 from schemas.settings import Settings
 from transforms import plan_segments, sample_frames
@@ -21,10 +21,9 @@ class Execution:
     """How the work is done; none of it changes what is written."""
 
     out: str
-    temp_dir: str
-    segment_seconds: float = 60.0  # 0: each video in one piece
-    segment_timeout: float = 300.0  # seconds a decoder may take for a segment
-    batch_size: int = 64
+    segment_seconds: float  # 0: each video in one piece
+    segment_timeout: float  # seconds a decoder may take for a minute of video
+    batch_size: int
 
 
 def emotion_timelines(
@@ -57,7 +56,7 @@ def emotion_timelines(
         | "GroupByVideo" >> beam.CoGroupByKey()
         | TrackFaces()
         | SmoothEmotions(settings)
-        | WriteTables(settings, execution.out, execution.temp_dir)
+        | WriteTables(settings, execution.out)
     )
 
 

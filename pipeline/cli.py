@@ -1,9 +1,12 @@
 """The `affectline` command: click commands and nothing else. Heavy imports wait until a command runs."""
 
+import json
 import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from dataclasses import asdict
 from fractions import Fraction
 from typing import Any
 
@@ -99,24 +102,36 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that decide what is written, for `run` and `plan` alike."""
+    options = [
+        click.option("--fps", default="5", callback=_fps, help="Samples a second; 0: every frame."),
+        click.option("--detector", default="mtcnn", help="Face detector: mtcnn or haar."),
+        click.option(
+            "--min-face",
+            default=0.08,
+            type=click.FloatRange(0, 1, min_open=True),
+            help="Smallest face, as a part of the frame's shorter side.",
+        ),
+        click.option("--model", default="default", help="A shipped model's name, or a .keras file."),
+        click.option("--smoothing", default="hmm", help="hmm, ema, median, mode or none."),
+        click.option(
+            "--window",
+            type=click.FloatRange(0, min_open=True),
+            help="Smoothing window in seconds; each method has its own.",
+        ),
+        click.option("--no-crops", is_flag=True, help="Store no pictures of faces."),
+        _debug_option,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @main.command(cls=_RunCommand, epilog="Options for Beam itself come after `--`.")
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("-o", "--output", "out", required=True, help="Folder for the tables.")
-@click.option("--fps", default="5", callback=_fps, help="Samples a second; 0: every frame.")
-@click.option("--detector", default="mtcnn", help="Face detector: mtcnn or haar.")
-@click.option(
-    "--min-face",
-    default=0.08,
-    type=click.FloatRange(0, 1, min_open=True),
-    help="Smallest face, as a part of the frame's shorter side.",
-)
-@click.option("--model", default="default", help="A shipped model's name, or a .keras file.")
-@click.option("--smoothing", default="hmm", help="hmm, ema, median, mode or none.")
-@click.option(
-    "--window",
-    type=click.FloatRange(0, min_open=True),
-    help="Smoothing window in seconds; each method has its own.",
-)
+@_settings_options
 @click.option(
     "--segment-seconds",
     default=60.0,
@@ -127,7 +142,7 @@ def main() -> None:
     "--segment-timeout",
     default=300.0,
     type=click.FloatRange(0, min_open=True),
-    help="Seconds a decoder may take for one piece.",
+    help="Seconds a decoder may take for a minute of video.",
 )
 @click.option(
     "--wave-minutes",
@@ -138,7 +153,6 @@ def main() -> None:
 @click.option("--workers", default=1, type=click.IntRange(1), help="Local processes.")
 @click.option("--batch-size", default=64, type=click.IntRange(1), help="Faces classified at once.")
 @click.option("--force", is_flag=True, help="Do finished videos again.")
-@click.option("--no-crops", is_flag=True, help="Store no pictures of faces.")
 @click.option(
     "--max-failure-ratio",
     default=1.0,
@@ -146,18 +160,64 @@ def main() -> None:
     help="End the run when more than this part of the videos cannot be read.",
 )
 @click.option("--runner", default="local", help="local, dataflow, or the name of another Beam runner.")
-@_debug_option
 @click.pass_context
-def run(ctx: click.Context, **options: Any) -> None:
+def run(
+    ctx: click.Context,
+    inputs: tuple[str, ...],
+    out: str,
+    segment_seconds: float,
+    segment_timeout: float,
+    batch_size: int,
+    workers: int,
+    wave_minutes: float,
+    force: bool,
+    max_failure_ratio: float,
+    runner: str,
+    **settings: Any,
+) -> None:
     """Turn videos into tables: INPUTS are files, folders, globs, URIs or @lists of them."""
-    from pipeline.run import Request, execute
+    from pipeline.build import Execution
+    from pipeline.run import Request, check_runner, check_settings, execute
     from pipeline.summary import summary
 
-    request = Request.check(beam_options=ctx.meta.get(_BEAM_OPTIONS, ()), **options)
+    checked, model = check_settings(**settings)
+    request = Request(
+        inputs=inputs,
+        settings=checked,
+        model=model,
+        execution=Execution(out, segment_seconds, segment_timeout, batch_size),
+        workers=workers,
+        wave_minutes=wave_minutes,
+        force=force,
+        max_failure_ratio=max_failure_ratio,
+        runner=check_runner(runner),
+        beam_options=ctx.meta.get(_BEAM_OPTIONS, ()),
+    )
     outcome = execute(request)
-    for line in summary(outcome, request.execution.out):
+    for line in summary(outcome, out):
         click.echo(line)
     sys.exit(3 if outcome.failed else 0)
+
+
+@main.command()
+@click.argument("inputs", nargs=-1, required=True)
+@_settings_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(inputs: tuple[str, ...], as_json: bool, **settings: Any) -> None:
+    """Say what a run over INPUTS would take; nothing is written."""
+    from pipeline.local import chatter_to
+    from pipeline.plan import describe, make_plan
+    from pipeline.run import check_settings, match
+
+    checked, model = check_settings(**settings)
+    videos = match(inputs)
+    with chatter_to(os.devnull):
+        planned = make_plan(videos, checked, model)
+    if as_json:
+        click.echo(json.dumps(asdict(planned), indent=2))
+    else:
+        for line in describe(planned):
+            click.echo(line)
 
 
 @main.command()

@@ -23,8 +23,6 @@ from transforms.decoder import Decoder
 from transforms.storage import is_remote
 from transforms.video import UnreadableVideoError
 
-LOG_NAME = "affectline.log"
-
 # What a remote file's length is guessed from, since opening it would mean copying it: 1 Mbit/s.
 _BYTES_PER_SECOND = 125_000
 
@@ -159,13 +157,11 @@ def locked(out: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def chatter_to(out: str) -> Iterator[IO[str]]:
-    """Send all that is written to stderr, C libraries' included, to the run's log; give the real stderr.
+def chatter_to(path: str) -> Iterator[IO[str]]:
+    """Send all that is written to stderr, C libraries' included, to a file; give the real stderr.
 
-    Progress goes to the file object this yields, so that no library can garble it. The log of a run
-    with a remote output is not kept.
+    Progress goes to the file object this yields, so that no library can garble it.
     """
-    path = os.devnull if is_remote(out) else os.path.join(out, LOG_NAME)
     sys.stderr.flush()
     with (
         open(path, "a", encoding="utf-8") as log,
@@ -180,6 +176,11 @@ def chatter_to(out: str) -> Iterator[IO[str]]:
             logging.getLogger().removeHandler(handler)
             sys.stderr.flush()
             os.dup2(terminal.fileno(), 2)
+
+
+def log_path(out: str) -> str:
+    """Where libraries' chatter goes: into the output folder, or nowhere when that is remote."""
+    return os.devnull if is_remote(out) else os.path.join(out, "affectline.log")
 
 
 def make_output_folder(out: str) -> None:

@@ -18,7 +18,7 @@ from schemas.elements import Video
 from schemas.settings import Settings
 from transforms.find_videos import FindVideos, InputError, find_videos
 from transforms.smoothing import SMOOTHING_METHODS
-from transforms.storage import clear_scratch, scratch_folder
+from transforms.storage import clear_scratch
 from transforms.write_tables import is_done
 
 _RUNNERS = {"local": "FnApiRunner", "directrunner": "FnApiRunner", "dataflow": "DataflowRunner"}
@@ -39,62 +39,57 @@ class Request:
     runner: str  # Beam's name
     beam_options: Sequence[str]
 
-    @classmethod
-    def check(
-        cls,
-        *,
-        inputs: Sequence[str],
-        out: str,
-        fps: str,
-        detector: str,
-        min_face: float,
-        model: str,
-        smoothing: str,
-        window: float | None,
-        segment_seconds: float,
-        segment_timeout: float,
-        batch_size: int,
-        no_crops: bool,
-        runner: str,
-        **rest: Any,
-    ) -> "Request":
-        """Check names and paths; UsageError says what to do about one that is wrong."""
-        if detector not in DETECTORS:
-            raise UsageError(f"There is no detector '{detector}'; choose one of {', '.join(DETECTORS)}.")
-        if smoothing not in SMOOTHING_METHODS:
-            raise UsageError(
-                f"There is no smoothing '{smoothing}'; choose one of {', '.join(SMOOTHING_METHODS)}."
-            )
-        beam_runner = _RUNNERS.get(runner.lower(), runner)
-        if "dask" in beam_runner.lower():
-            raise UsageError(
-                "Beam's DaskRunner reports success and loses rows (RunInference answered for 16 of 20 "
-                "elements); choose another runner."
-            )
-        try:
-            spec = read_model_spec(model)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        settings = Settings(
-            fps=fps,
-            detector=detector,
-            min_face=min_face,
-            model=model,
-            model_sha256=spec.sha256,
-            smoothing=smoothing,
-            window_s=window,
-            crops=not no_crops,
+
+def check_settings(
+    *,
+    fps: str,
+    detector: str,
+    min_face: float,
+    model: str,
+    smoothing: str,
+    window: float | None,
+    no_crops: bool,
+) -> tuple[Settings, ModelSpec]:
+    """The settings as asked for; UsageError says what to do about a name that there is not."""
+    if detector not in DETECTORS:
+        raise UsageError(f"There is no detector '{detector}'; choose one of {', '.join(DETECTORS)}.")
+    if smoothing not in SMOOTHING_METHODS:
+        raise UsageError(
+            f"There is no smoothing '{smoothing}'; choose one of {', '.join(SMOOTHING_METHODS)}."
         )
-        execution = Execution(
-            out=out,
-            temp_dir=scratch_folder(out),
-            segment_seconds=segment_seconds,
-            segment_timeout=segment_timeout,
-            batch_size=batch_size,
+    try:
+        spec = read_model_spec(model)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    settings = Settings(
+        fps=fps,
+        detector=detector,
+        min_face=min_face,
+        model=model,
+        model_sha256=spec.sha256,
+        smoothing=smoothing,
+        window_s=window,
+        crops=not no_crops,
+    )
+    return settings, spec
+
+
+def check_runner(name: str) -> str:
+    """Beam's name of a runner; UsageError for one that loses data."""
+    if "dask" in name.lower():
+        raise UsageError(
+            "Beam's DaskRunner reports success and loses rows (RunInference answered for 16 of 20 "
+            "elements); choose another runner."
         )
-        return cls(
-            inputs=inputs, settings=settings, model=spec, execution=execution, runner=beam_runner, **rest
-        )
+    return _RUNNERS.get(name.lower(), name)
+
+
+def match(inputs: Sequence[str]) -> list[Video]:
+    """Every video that the inputs name; UsageError when one names nothing readable."""
+    try:
+        return find_videos(inputs)
+    except InputError as error:
+        raise UsageError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -115,15 +110,12 @@ def execute(request: Request) -> Outcome:
 
     Raises UsageError before anything is written, and RunError when the run itself fails.
     """
-    try:
-        videos = find_videos(request.inputs)
-    except InputError as error:
-        raise UsageError(str(error)) from error
+    videos = match(request.inputs)
     if request.runner != _RUNNERS["local"]:
         return _submit(request, videos)
     out = request.execution.out
     local.make_output_folder(out)
-    with local.locked(out), local.chatter_to(out) as terminal:
+    with local.locked(out), local.chatter_to(local.log_path(out)) as terminal:
         return _run_here(request, videos, terminal)
 
 

@@ -26,15 +26,16 @@ class Video(NamedTuple):
 
 
 class VideoInfo(NamedTuple):
-    """What opening a file and decoding its first frame tells."""
+    """What listing a file's packets and decoding its first frame tells."""
 
     video_id: str
     width: int  # upright pixels
     height: int
     rotation: int  # clockwise degrees applied to make the picture upright: 0, 90, 180 or 270
     codec: str
-    duration_us: int  # the container's claim, 0 when it makes none; for planning only
-    segments: int  # pieces planned; 0 when nothing can be read
+    duration_us: int  # up to the end of the last frame that the file lists
+    segments: int  # pieces planned
+    problems: Sequence[str]  # one sentence each
 
 
 class Segment(NamedTuple):

@@ -14,11 +14,11 @@ import pandas as pd
 import psutil
 import pytest
 from click.testing import CliRunner
-from tests.clips import astronaut_clip
 
 from pipeline.cli import main
 from schemas.emotions import EMOTIONS
 from schemas.tables import TABLES
+from tests.clips import astronaut_clip
 
 ROOT = Path(__file__).resolve().parent.parent
 # The Haar detector needs no TensorFlow, and these weights no training.

@@ -12,7 +12,7 @@ from schemas.tables import FAILURES, SAMPLES, SCHEMA_VERSION, TABLES, TIMELINES,
 VIDEO = Video("clip-0123456789", "/videos/clip.mp4", "10-20", 10)
 EXAMPLES = [
     VIDEO,
-    VideoInfo("clip-0123456789", 320, 240, 90, "h264", 4_000_000, 2),
+    VideoInfo("clip-0123456789", 320, 240, 90, "h264", 4_000_000, 2, ["A sentence."]),
     Segment(VIDEO, 1, 60_000_000, -1, 1001),
     Sample("clip-0123456789", 3, 600_000, "ok", 2, b"\x00\xff"),
     Face("clip-0123456789", 3, 600_000, 1.5, 2.0, 30.0, 31.0, 0.9, [0.25, 0.75], b"\x01", b""),

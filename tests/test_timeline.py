@@ -21,7 +21,7 @@ from transforms.tracking import APPEARANCE_BYTES
 from transforms.write_tables import is_done, write_video
 
 VIDEO = Video("clip-0123456789", "/videos/clip.mp4", "10-20", 10)
-INFO = VideoInfo(VIDEO.video_id, 320, 240, 0, "h264", 2_000_000, 2)
+INFO = VideoInfo(VIDEO.video_id, 320, 240, 0, "h264", 2_000_000, 2, [])
 HAPPY = [0.02, 0.02, 0.02, 0.88, 0.02, 0.02, 0.02]
 SAD = [0.02, 0.02, 0.02, 0.02, 0.88, 0.02, 0.02]
 
@@ -165,11 +165,11 @@ def test_a_gap_counts_as_two_steps_at_most():
 
 
 def test_writing_is_whole_repeatable_and_marks_the_video_done(tmp_path):
-    out, scratch = str(tmp_path / "out"), str(tmp_path / "out/_tmp")
+    out = str(tmp_path / "out")
     settings = Settings(model_sha256="1")
     assert not is_done(VIDEO, out, settings.config_hash())
     for _ in range(2):
-        assert write_video(processed(), settings, out, scratch) == VIDEO.video_id
+        assert write_video(processed(), settings, out) == VIDEO.video_id
     files = sorted(str(path.relative_to(out)) for path in tmp_path.glob("out/**/*.parquet"))
     assert files == sorted(f"{name}/video_id={VIDEO.video_id}/part-0.parquet" for name in TABLES)
     assert is_done(VIDEO, out, settings.config_hash())
@@ -181,12 +181,12 @@ def test_writing_is_whole_repeatable_and_marks_the_video_done(tmp_path):
 
 def test_a_crash_while_writing_leaves_the_video_undone(tmp_path, monkeypatch):
     out, settings = str(tmp_path), Settings(model_sha256="1")
-    write_video(processed(), settings, out, str(tmp_path / "_tmp"))
+    write_video(processed(), settings, out)
 
     def fail(table, path, temp_dir):
         raise OSError("No space left on device")
 
     monkeypatch.setattr("transforms.write_tables.write_parquet", fail)
     with pytest.raises(OSError, match="No space"):
-        write_video(processed(), settings, out, str(tmp_path / "_tmp"))
+        write_video(processed(), settings, out)
     assert not is_done(VIDEO, out, settings.config_hash())

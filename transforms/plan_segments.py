@@ -17,11 +17,13 @@ FAILURES: Final = "failures"
 
 
 def cut(video: Video, probe: Probe, segment_us: int) -> list[Segment]:
-    """Stretches of `segment_us` microseconds that cover a video; one piece when it is 0.
+    """Stretches of `segment_us` microseconds that cover a video.
 
-    The container's claim of a duration only decides how many pieces there are: the last has no end.
+    One piece when that is 0, or when the file's timestamps make sense only from the start. The
+    file's claim of a duration only decides how many pieces there are: the last has no end.
     """
-    count = max(1, -(-probe.duration_us // segment_us)) if segment_us else 1
+    whole = not segment_us or probe.one_piece
+    count = 1 if whole else max(1, -(-probe.duration_us // segment_us))
     return [
         Segment(
             video=video,
@@ -66,6 +68,7 @@ class _PlanSegments(beam.DoFn):
             codec=probe.codec,
             duration_us=probe.duration_us,
             segments=len(segments),
+            problems=probe.problems,
         )
         yield TaggedOutput(INFOS, info)
         yield from segments

@@ -139,7 +139,7 @@ def _videos(timeline: Timeline, settings: Settings) -> pa.Table:
         "rotation": info.rotation if info else None,
         "codec": info.codec if info else None,
         "is_vfr": (
-            max(longest for _, longest in steps) - min(shortest for shortest, _ in steps) > _VFR_TOLERANCE_US
+            varies(min(shortest for shortest, _ in steps), max(longest for _, longest in steps))
             if steps
             else None
         ),
@@ -159,6 +159,11 @@ def _videos(timeline: Timeline, settings: Settings) -> pa.Table:
         "seconds": sum(end.seconds for end in timeline.ends),
     }
     return pa.Table.from_pylist([row], VIDEOS)
+
+
+def varies(min_step_us: int, max_step_us: int) -> bool:
+    """Whether these shortest and longest times between frames mean a variable rate."""
+    return max_step_us - min_step_us > _VFR_TOLERANCE_US
 
 
 def _duration_s(timeline: Timeline) -> float | None:

@@ -64,7 +64,7 @@ class Timeline:
         """What was wrong with it, each sentence once, however the video was cut."""
         if self.info is None:
             return [failure.message for failure in self.failures]
-        return _problems(self.ends)
+        return _problems(self.info, self.ends)
 
     @property
     def status(self) -> str:
@@ -98,7 +98,7 @@ def gather(
     _check(video, sample_columns, face_columns)
     damage = [
         Failure(video.video_id, video.uri, "SampleFrames", None, "Damage", problem)
-        for problem in _problems(ordered_ends)
+        for problem in _problems(info, ordered_ends)
     ]
     return Timeline(
         video=video,
@@ -114,8 +114,9 @@ def _place(failure: Failure) -> tuple[int, str, str]:
     return (-1 if failure.pts_us is None else failure.pts_us, failure.stage, failure.message)
 
 
-def _problems(ends: Iterable[SegmentEnd]) -> list[str]:
-    return sorted({problem for end in ends for problem in end.problems})
+def _problems(info: VideoInfo | None, ends: Iterable[SegmentEnd]) -> list[str]:
+    said = {problem for end in ends for problem in end.problems}
+    return sorted(said.union(info.problems if info else ()))
 
 
 def _sample_columns(samples: Sequence[Sample]) -> SampleColumns:

@@ -5,12 +5,12 @@ import apache_beam as beam
 from schemas.elements import Video
 from schemas.settings import Settings
 from schemas.tables import TABLES
-from transforms.storage import delete, exists, read_parquet, table_path, write_parquet
+from transforms.storage import delete, exists, read_parquet, scratch_folder, table_path, write_parquet
 from transforms.tables import tabulate
 from transforms.timeline import Timeline
 
 
-def write_video(timeline: Timeline, settings: Settings, out: str, temp_dir: str) -> str:
+def write_video(timeline: Timeline, settings: Settings, out: str) -> str:
     """Write one video's tables below `out` and return its id.
 
     The old row in `videos` goes first: a crash in between leaves a video that is not done, never
@@ -20,7 +20,7 @@ def write_video(timeline: Timeline, settings: Settings, out: str, temp_dir: str)
     delete(table_path(out, "videos", video_id))
     tables = tabulate(timeline, settings)
     for name in TABLES:
-        write_parquet(tables[name], table_path(out, name, video_id), temp_dir)
+        write_parquet(tables[name], table_path(out, name, video_id), scratch_folder(out))
     return video_id
 
 
@@ -36,11 +36,11 @@ def is_done(video: Video, out: str, config_hash: str) -> bool:
 class WriteTables(beam.PTransform):
     """PCollection[Timeline] → PCollection[str]: the ids of videos whose tables are complete."""
 
-    def __init__(self, settings: Settings, out: str, temp_dir: str) -> None:
-        """Write below `out`, through `temp_dir` on the same file system."""
+    def __init__(self, settings: Settings, out: str) -> None:
+        """Write below the folder `out`."""
         super().__init__()
-        self._arguments = (settings, out, temp_dir)
+        self._settings, self._out = settings, out
 
     def expand(self, timelines: beam.PCollection[Timeline]) -> beam.PCollection[str]:
         """Wire the step."""
-        return timelines | beam.Map(write_video, *self._arguments).with_output_types(str)
+        return timelines | beam.Map(write_video, self._settings, self._out).with_output_types(str)
