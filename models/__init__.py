@@ -1,0 +1,1 @@
+"""Emotion classifiers: architectures, training data, training, evaluation and inference."""

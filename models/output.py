@@ -1,0 +1,42 @@
+"""The last layer of every saved model: calibrated probabilities, and what inference must know."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("affectline")
+class ClassProbabilities(keras.layers.Layer):
+    """Logits [N, K] to calibrated probabilities [N, K]: softmax(logits / temperature).
+
+    The temperature is a setting of the layer and no weight, so that a saved model has exactly the
+    parameters of its architecture. The other settings change nothing here: they stand in the file so
+    that it alone tells its classes and how to cut out its faces (see `models.classifier`).
+    """
+
+    def __init__(
+        self,
+        temperature: float,
+        architecture: str,
+        classes: list[str],
+        crop: dict[str, float],
+        **kwargs: object,
+    ) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.temperature = temperature
+        self.architecture = architecture
+        self.classes = list(classes)
+        self.crop = dict(crop)
+
+    def call(self, logits: keras.KerasTensor) -> keras.KerasTensor:
+        """Probabilities of the same shape as the logits."""
+        return ops.softmax(logits / self.temperature)
+
+    def get_config(self) -> dict[str, object]:
+        """The settings, as saved in the file."""
+        return {
+            **super().get_config(),
+            "temperature": self.temperature,
+            "architecture": self.architecture,
+            "classes": self.classes,
+            "crop": self.crop,
+        }
