@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 
 from schemas.emotions import EMOTIONS, canonical_emotion
 
-
 _MIN_VOTES = 5  # of ten taggers, below which FER+ does not say what a face shows
 
 
@@ -36,7 +35,7 @@ class FaceSet:
 
     @property
     def agreed(self) -> np.ndarray:
-        """bool [N]: enough FER+ votes for the seven classes, and one single highest class."""
+        """Where FER+ says what a face shows, by enough votes and one highest class: bool [N]."""
         top = self.votes.max(axis=1, keepdims=True)
         return (self.votes.sum(axis=1) >= _MIN_VOTES) & ((self.votes == top).sum(axis=1) == 1)
 
@@ -90,7 +89,9 @@ def read_training(path: Path) -> FaceSet:
 def _decode(data: bytes) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     if image is None or image.shape != (48, 48):
-        raise ValueError("The data set holds a picture that is not 48x48 pixels; give the FER2013 Parquet file.")
+        raise ValueError(
+            "The data set holds a picture that is not 48x48 pixels; give the FER2013 Parquet file."
+        )
     return image
 
 

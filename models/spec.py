@@ -23,8 +23,8 @@ class Recipe:
     """How the source of an architecture trained it; every value is only a default.
 
     rotation is in degrees either way; shift, zoom, contrast and cutout are fractions of the picture
-    (cutout: the longest side of the erased rectangle); brightness is a fraction of the value range. mixed_precision computes in bfloat16
-    with float32 weights; the saved model is float32 in any case.
+    (cutout: the longest side of the erased rectangle); brightness is a fraction of the value range.
+    mixed_precision computes in bfloat16 with float32 weights; the saved model is float32 either way.
     """
 
     epochs: int

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
@@ -47,9 +49,9 @@ def train(config: TrainingConfig, out: Path) -> Path:
     held out: it picks the best epoch and fits the calibration. No other usage is read. Weights are
     averaged over time (EMA); validation and the kept epoch use the averages.
 
-    Writes config.json, history.csv, model.keras, and state.npz and best.weights.h5, which resuming
-    needs. Returns the path of model.keras. Raises ValueError for an unknown model or labels, unusable
-    data, or a folder that holds a run with another config.
+    Writes config.json, history.csv, curves.png, model.keras, and state.npz and best.weights.h5, which
+    resuming needs. Returns the path of model.keras. Raises ValueError for an unknown model or labels,
+    unusable data, or a folder that holds a run with other settings.
     """
     architecture = replace(get_architecture(config.model), recipe=config.recipe)
     faces = read_training(Path(config.data))
@@ -73,12 +75,13 @@ def train(config: TrainingConfig, out: Path) -> Path:
     network.load_weights(out / "best.weights.h5")
     truth, known = hard_labels(faces.take(held_out), config.labels)
     logits = network.predict(faces.images[held_out][known], batch_size=_PREDICT_BATCH, verbose=0)
+    _draw_curves(out)
     calibrated(network, architecture, fit_temperature(logits, truth[known])).save(model_path)
     return model_path
 
 
 def held_out_rows(images: np.ndarray) -> np.ndarray:
-    """bool [N]: the tenth of the pictures (uint8 [N, ...]) that validation takes; copies stay together."""
+    """Where a picture, of uint8 [N, ...], is in the tenth that validation takes: bool [N]."""
     return np.array([hashlib.sha256(image.tobytes()).digest()[0] % 10 == 0 for image in images])
 
 
@@ -121,7 +124,9 @@ def _claim_folder(out: Path, config: TrainingConfig) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"'{out}' is a file; give a folder for the training run.")
     if path.exists() and path.read_text() != text:
-        raise ValueError(f"'{out}' holds a run with other settings; give another folder or the same settings.")
+        raise ValueError(
+            f"'{out}' holds a run with other settings; give another folder or the same settings."
+        )
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
@@ -139,7 +144,10 @@ def _fit(
     keras.config.set_dtype_policy("mixed_bfloat16" if recipe.mixed_precision else "float32")
     network = architecture.build(architecture)
     keras.config.set_dtype_policy("float32")
-    trainer = keras.Sequential([keras.Input(network.input_shape[1:]), augmentation(architecture, seed), network])
+    trainer = keras.Sequential(
+        [keras.Input(network.input_shape[1:]), augmentation(architecture, seed), network]
+    )
+    average = _Average(network, architecture.build(architecture), recipe.ema_momentum)
     steps = -(-len(images) // recipe.batch_size)
     warmup = recipe.warmup_epochs * steps
     optimizer = keras.optimizers.Adam(
@@ -148,31 +156,32 @@ def _fit(
             warmup_target=recipe.learning_rate,
             warmup_steps=warmup,
             decay_steps=max(recipe.epochs * steps - warmup, 1),
-        ),
-        use_ema=True,
-        ema_momentum=recipe.ema_momentum,
+        )
     )
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
     # XLA is slower than oneDNN for convolutions on a CPU.
     trainer.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
+    average.averaged.compile(loss=loss, metrics=["accuracy"], jit_compile=False)
     optimizer.build(trainer.trainable_variables)
 
     # Layers hold the state of their random generators too, so that a resumed run draws the same.
     variables = [v for layer in trainer.layers for v in layer.variables] + optimizer.variables
+    variables += [*average.averaged.weights, average.steps]
     history = _load_state(out / "state.npz", variables)
     for epoch in range(len(history), recipe.epochs):
         started = time.monotonic()
         order = np.random.default_rng((seed, epoch)).permutation(len(images))
         fit = trainer.fit(
-            images[order], targets[order], batch_size=recipe.batch_size, shuffle=False, verbose=0
+            images[order],
+            targets[order],
+            batch_size=recipe.batch_size,
+            shuffle=False,
+            callbacks=[average],
+            verbose=0,
         ).history
-        current = [v.numpy() for v in trainer.trainable_variables]
-        optimizer.finalize_variable_values(trainer.trainable_variables)
-        check = trainer.evaluate(*checked, batch_size=_PREDICT_BATCH, return_dict=True, verbose=0)
+        check = average.averaged.evaluate(*checked, batch_size=_PREDICT_BATCH, return_dict=True, verbose=0)
         if check["loss"] < min((row["val_loss"] for row in history), default=np.inf):
-            network.save_weights(out / "best.weights.h5")
-        for variable, value in zip(trainer.trainable_variables, current, strict=True):
-            variable.assign(value)
+            average.averaged.save_weights(out / "best.weights.h5")
         history.append(
             {
                 "epoch": epoch + 1,
@@ -187,6 +196,34 @@ def _fit(
         _save_state(out / "state.npz", variables, history)
         _write_history(out / "history.csv", history)
         _report(history[-1], recipe.epochs)
+
+
+class _Average(keras.callbacks.Callback):
+    """Keeps a second network whose weights are the first one's, averaged over time (EMA).
+
+    The optimizer's own EMA leaves out the moving statistics of batch normalisation, without which the
+    averages do not fit the statistics; and `fit` puts it in place of the weights whenever it returns.
+    """
+
+    def __init__(self, network: keras.Model, averaged: keras.Model, momentum: float) -> None:
+        super().__init__()
+        self.averaged = averaged
+        self.steps = keras.Variable(0.0, trainable=False)
+        pairs = list(zip(averaged.weights, network.weights, strict=True))
+
+        @tf.function
+        def follow() -> None:
+            # Early averages forget faster, so that they are not held back by the random start.
+            kept = tf.minimum(momentum, (1 + self.steps.value) / (10 + self.steps.value))
+            for average, weight in pairs:
+                average.assign(average.value * kept + weight.value * (1 - kept))
+            self.steps.assign_add(1.0)
+
+        self._follow = follow
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Move the averages one step."""
+        self._follow()
 
 
 def _load_state(path: Path, variables: list[keras.Variable]) -> list[dict[str, float]]:
@@ -211,6 +248,20 @@ def _write_history(path: Path, history: list[dict[str, float]]) -> None:
         writer = csv.DictWriter(file, _HISTORY)
         writer.writeheader()
         writer.writerows(history)
+
+
+def _draw_curves(out: Path) -> None:
+    with (out / "history.csv").open(newline="") as file:
+        history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        epochs = [row["epoch"] for row in history]
+        axes.plot(epochs, [row[name] for row in history], label="training, augmented")
+        axes.plot(epochs, [row["val_" + name] for row in history], label="validation, averaged weights")
+        axes.set(title=name, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(out / "curves.png", dpi=120)
 
 
 def _report(row: dict[str, float], epochs: int) -> None:
