@@ -23,10 +23,11 @@ def _train_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name not in ("sklearn", "matplotlib"):
+        package = (error.name or "").partition(".")[0]
+        if package not in ("sklearn", "matplotlib"):
             raise
         raise click.ClickException(
-            f"{error.name} is not installed; get it with: pip install 'affectline[train]'"
+            f"{package} is not installed; get it with: pip install 'affectline[train]'"
         ) from error
 
 
