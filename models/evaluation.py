@@ -46,6 +46,9 @@ def score(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
     """
     labels = list(range(len(EMOTIONS)))
     predicted = probabilities.argmax(axis=1)
+    # float32 rows sum to 1 only nearly, which scikit-learn remarks on.
+    exact = probabilities.astype(np.float64)
+    exact /= exact.sum(axis=1, keepdims=True)
     recall = recall_score(truth, predicted, labels=labels, average=None, zero_division=0)
     return {
         "n": len(truth),
@@ -53,7 +56,7 @@ def score(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
         "balanced_accuracy": float(balanced_accuracy_score(truth, predicted)),
         "macro_f1": float(f1_score(truth, predicted, labels=labels, average="macro", zero_division=0)),
         "recall": dict(zip(EMOTIONS, map(float, recall), strict=True)),
-        "log_loss": float(log_loss(truth, probabilities.astype(np.float64), labels=labels)),
+        "log_loss": float(log_loss(truth, exact, labels=labels)),
         "ece": expected_calibration_error(truth, probabilities),
         "confusion": confusion_matrix(truth, predicted, labels=labels).tolist(),
     }
