@@ -70,7 +70,7 @@ def find_shots(
 
 
 def _by_blocks(function: Callable[..., Floats], *signatures: NDArray[np.uint8]) -> Floats:
-    """A function of rows of pixels, float32 [m, cells, 3], applied to so many at a time that memory stays flat."""
+    """A function of pictures, float32 [m, cells, 3], a block at a time so that memory stays flat."""
     blocks = [
         function(
             *(rows[k : k + _BLOCK].reshape(-1, GRID * GRID, 3).astype(np.float32) for rows in signatures)

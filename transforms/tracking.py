@@ -11,6 +11,7 @@ gives the same tracks again, which is what lets a run be tracked anew from its s
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -258,11 +259,11 @@ def _follow(
     # The decoded sample before each one: a track seen there goes on, however long ago that was.
     latest = np.maximum.accumulate(np.where(decoded, np.arange(len(decoded)), -1))
     before = np.concatenate([[-1], latest[:-1]])
-    starts = np.flatnonzero(np.diff(place, prepend=-1))
+    edges = np.append(np.flatnonzero(np.diff(place, prepend=-1)), len(place))
     tracks = _born(np.empty(0, np.int32), 0, 0, measured[:0], looks[:0].astype(np.float64))
     shot = -1
     count = 0
-    for start, end in zip(starts, np.append(starts[1:], len(place)), strict=True):
+    for start, end in pairwise(edges.tolist()):
         here = int(place[start])
         now = int(pts_us[here])
         alive = (now - tracks.time_us <= MAX_ABSENCE_S * 1e6) | (tracks.place == before[here])
