@@ -14,7 +14,6 @@ of them the longest track of each shot holds.
 """
 
 import argparse
-import os
 import sys
 import warnings
 from collections import Counter
