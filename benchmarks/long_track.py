@@ -52,6 +52,7 @@ def run(hours: float, faces: int, rate: float) -> None:
     samples = np.arange(n, dtype=np.int32)
     decoded = np.ones(n, np.bool_)
 
+    cpu = time.process_time()
     started = [time.perf_counter()]
     shots = find_shots(signatures, pts_us, decoded)
     started.append(time.perf_counter())
@@ -68,7 +69,10 @@ def run(hours: float, faces: int, rate: float) -> None:
         f"{hours:g} h, {faces} faces, {rate:g}/s: {len(sample):,} rows, {tracks.max() + 1} tracks, "
         f"{(tracks < 0).sum():,} dropped, {shots[-1] + 1} shots, {len(smoothed):,} smoothed"
     )
-    print(f"    {steps}; together {started[-1] - started[0]:.1f} s; peak memory {peak:.2f} GB")
+    print(
+        f"    {steps}; together {started[-1] - started[0]:.1f} s "
+        f"({time.process_time() - cpu:.1f} s of processor time); peak memory {peak:.2f} GB"
+    )
 
 
 def _smooth_all(

@@ -27,12 +27,14 @@ APPEARANCE_BYTES: Final = _ROWS * _COLUMNS * 3
 """Bytes of a face's descriptor."""
 
 # Motion: a velocity that drifts back to rest (Ornstein-Uhlenbeck), for x, y (face sizes) and log size.
-_VELOCITY_VARIANCE: Final = np.array([2.8, 2.8, 0.22]) ** 2  # per second, squared
-_VELOCITY_MEMORY_S: Final = 4.6
-_BOX_VARIANCE: Final = 0.08**2  # jitter of a detector's box, in each of the three
-_APPEARANCE_STD: Final = 13.0  # levels of 255 by which one person's descriptor varies
-_APPEARANCE_LEARNING: Final = 0.25
-_TAIL: Final = 6.0  # degrees of freedom of Student's t: surprises cost much, but not everything
+_VELOCITY_VARIANCE: Final = np.array([2.8, 2.8, 0.2]) ** 2  # per second, squared
+_VELOCITY_MEMORY_S: Final = 4.5
+_BOX_VARIANCE: Final = 0.085**2  # jitter of a detector's box, in each of the three
+_LOOK_STD: Final = 10.5  # levels of 255 by which one person's descriptor varies
+_LOOK_LEARNING: Final = 0.25
+# Degrees of freedom of Student's t, for motion and look: surprises cost much, but not everything.
+_MOTION_TAIL: Final = 6.0
+_LOOK_TAIL: Final = 3.5
 _NEW_TRACK_COST: Final = 15.0  # a match that costs more than this starts a new track
 
 MAX_ABSENCE_S: Final = 2.0
@@ -91,15 +93,19 @@ def track_faces(
     place = np.searchsorted(sample, face_sample)
     order = np.lexsort((_as_strings(appearance), *boxes.T[::-1], place))
     droppable = _had_chances(pts_us, shots, decoded)[place]
-    # Dropped faces could have disturbed the others: track again without them until none is dropped.
-    while True:
-        found = _follow(place[order], boxes[order], appearance[order], pts_us, shots, decoded)
-        life = np.bincount(found)
-        kept = (life[found] > 1) | ~droppable[order]
-        if kept.all():
-            break
-        order = order[kept]
-    tracks[order] = found
+    latest = np.maximum.accumulate(np.where(decoded, np.arange(len(sample)), -1))
+    previous = np.append(-1, latest[:-1])
+    count = 0
+    for rows in np.split(order, np.flatnonzero(np.diff(shots[place[order]])) + 1):
+        # Dropped faces could have disturbed the others: track again without them until none is dropped.
+        while True:
+            found = _follow(place[rows], boxes[rows], appearance[rows], pts_us, previous)
+            kept = (np.bincount(found)[found] > 1) | ~droppable[rows]
+            if kept.all():
+                break
+            rows = rows[kept]
+        tracks[rows] = count + found
+        count += found.max(initial=-1) + 1
     return tracks
 
 
@@ -214,9 +220,9 @@ def _costs(state: Floats, noise: Floats, tracked: Floats, measured: Floats, appe
     surprise = ((measured - state[0][:, None]) ** 2 / spread[:, None]).sum(axis=2)
     uncertainty = 0.5 * np.log((spread / noise).prod(axis=1))
     difference = appearance - tracked[:, None]
-    change = np.einsum("tfd,tfd->tf", difference, difference) / (APPEARANCE_BYTES * _APPEARANCE_STD**2)
-    motion = 0.5 * (_TAIL + 3.0) * np.log1p(surprise / _TAIL)
-    return motion + 0.5 * (_TAIL + 1.0) * np.log1p(change / _TAIL) + uncertainty[:, None]
+    change = np.einsum("tfd,tfd->tf", difference, difference) / (APPEARANCE_BYTES * _LOOK_STD**2)
+    motion = 0.5 * (_MOTION_TAIL + 3.0) * np.log1p(surprise / _MOTION_TAIL)
+    return motion + 0.5 * (_LOOK_TAIL + 1.0) * np.log1p(change / _LOOK_TAIL) + uncertainty[:, None]
 
 
 def _update(state: Floats, noise: Floats, measured: Floats) -> Floats:
@@ -241,29 +247,26 @@ def _follow(
     boxes: NDArray[np.float32],
     appearance: NDArray[np.uint8],
     pts_us: NDArray[np.int64],
-    shots: NDArray[np.int32],
-    decoded: NDArray[np.bool_],
+    previous: NDArray[np.int64],
 ) -> NDArray[np.int32]:
-    """Track numbers of faces sorted by the place of their sample, then by box: int32 [n], from 0."""
+    """Track numbers within one shot of faces sorted by the place of their sample, then by box: int32 [n].
+
+    `previous` is the place of the decoded sample before each: a track seen there goes on, however long
+    ago that was.
+    """
     found = np.empty(len(place), np.int32)
     wide = boxes.astype(np.float64)
     measured = np.column_stack([wide[:, :2] + wide[:, 2:] / 2.0, 0.5 * np.log(wide[:, 2] * wide[:, 3])])
-    # The decoded sample before each one: a track seen there goes on, however long ago that was.
-    latest = np.maximum.accumulate(np.where(decoded, np.arange(len(decoded)), -1))
-    before = np.concatenate([[-1], latest[:-1]])
     edges = np.append(np.flatnonzero(np.diff(place, prepend=-1)), len(place))
     none = np.empty(0, np.int64)
     tracks = _Tracks(none.astype(np.int32), none, none, np.empty((5, 0, 3)), np.empty((0, APPEARANCE_BYTES)))
-    shot = -1
     count = 0
     for start, end in pairwise(edges.tolist()):
         here = int(place[start])
         now = int(pts_us[here])
-        alive = (tracks.time_us >= now - MAX_ABSENCE_S * 1e6) | (tracks.place == before[here])
-        alive &= shots[here] == shot
+        alive = (tracks.time_us >= now - MAX_ABSENCE_S * 1e6) | (tracks.place == previous[here])
         if not alive.all():
             tracks = tracks.keep(alive)
-        shot = shots[here]
         seen, look = measured[start:end], appearance[start:end].astype(np.float64)
 
         scale = _squared_scale(tracks.state[0])
@@ -277,7 +280,7 @@ def _follow(
         tracks.place[rows] = here
         tracks.time_us[rows] = now
         tracks.state[:, rows] = _update(expected[:, rows], noise[rows], seen[columns])
-        tracks.appearance[rows] += _APPEARANCE_LEARNING * (look[columns] - tracks.appearance[rows])
+        tracks.appearance[rows] += _LOOK_LEARNING * (look[columns] - tracks.appearance[rows])
         numbers = np.full(end - start, -1, np.int32)
         numbers[columns] = tracks.number[rows]
         if len(rows) < len(numbers):
