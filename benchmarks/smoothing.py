@@ -97,8 +97,13 @@ def _predicted(pictures: list[bytes], model: str) -> Floats:
     import cv2
     from models.classifier import load_classifier
 
+    classifier = load_classifier(model)
+    if tuple(classifier.spec.classes) != EMOTIONS:
+        raise ValueError(f"Model '{model}' does not know the seven emotions: choose one that does.")
+    size, channels = classifier.spec.input_size, classifier.spec.channels
     grey = [cv2.imdecode(np.frombuffer(p, np.uint8), cv2.IMREAD_GRAYSCALE) for p in pictures]
-    return np.asarray(load_classifier(model).predict(np.stack(grey)), np.float64)
+    crops = np.stack([cv2.resize(picture, (size, size)) for picture in grey])
+    return classifier.predict(np.repeat(crops[..., None], channels, axis=-1)).astype(np.float64)
 
 
 def make_track(pool: Pool, seconds: float, rate: float, hold_s: float, rng: np.random.Generator) -> Track:

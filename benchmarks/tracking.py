@@ -474,8 +474,8 @@ def real(folder: Path, rate: float = 5.0, width: int = 480) -> None:
         )
         share = longest / kept.sum() if kept.any() else np.nan
         print(
-            f"{path.name:45s} {len(tracks):4d} {kept.sum():4d} {shots[-1] + 1:3d} {tracks.max(initial=-1) + 1:3d}"
-            f" {share:6.3f}"
+            f"{path.name:45s} {len(tracks):4d} {kept.sum():4d} {shots[-1] + 1:3d} "
+            f"{tracks.max(initial=-1) + 1:3d} {share:6.3f}"
         )
 
 
