@@ -12,7 +12,7 @@ log loss. `--sweep` tries many windows.
 
 The pictures are those of a FER2013 file with FER+ votes (columns `usage`, `image`, `ferplus_*`), of its
 `PublicTest` part. Their probabilities are the named model's; without a model they are simulated from
-each picture's votes, so that about 80 % of the pictures are right, and calibrated by one temperature.
+each picture's votes, so that about three in four are right, and calibrated by one temperature.
 """
 
 import argparse
