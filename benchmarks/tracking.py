@@ -9,12 +9,12 @@ and sampling rate, this project's tracker beside a plain overlap tracker: IDF1, 
 fragmentations by motmetrics (over real faces: IoU of 0.5 or more), purity (share of kept faces whose
 track mostly holds the same person), and cuts found, missed and invented.
 
-With --clips, also finds faces in real videos of one person with the mtcnn package, and prints how much
-of them the longest track of each shot holds.
+With --clips, also finds the faces in every .mp4 of a folder, five times a second, with the mtcnn package,
+and prints how many of them the longest track of each shot holds: the goal of 0.95 is for clips of one
+person. Needs motmetrics; it is no dependency of the package.
 """
 
 import argparse
-import os
 import sys
 import warnings
 from collections import Counter
@@ -410,15 +410,16 @@ def count_crossings(video: Video) -> int:
     return count
 
 
-def composed(rates: Sequence[float], repeats: int) -> None:
+def composed(rates: Sequence[float], seeds: Sequence[int]) -> None:
     print(f"{'':34s}{'IDF1':>6s} {'switch':>5s} {'frag':>4s} {'purity':>7s} {'lost':>6s} {'weeded':>6s}")
     print("(lost: real faces dropped for a short life; weeded: false ones)")
-    for scene in SCENES:
-        for rate in rates:
+    for rate in rates:
+        pure = kept = 0
+        for scene in SCENES:
             ours, plain = Score(), Score()
             crossings = found = missed = invented = 0
-            for repeat in range(repeats):
-                rng = np.random.default_rng([repeat, int(rate * 10)])
+            for seed in seeds:
+                rng = np.random.default_rng([seed, int(rate * 10)])
                 video = compose(scene(rng), rate, rng)
                 tracks, shots = our_tracks(video)
                 ours.add(video, tracks)
@@ -435,6 +436,47 @@ def composed(rates: Sequence[float], repeats: int) -> None:
                 f"{name:22s} {'ours':11s}{ours}   crossings {crossings}, cuts +{found} -{missed} !{invented}"
             )
             print(f"{'':22s} {'overlap':11s}{plain}")
+            pure, kept = pure + ours.pure, kept + ours.kept
+        print(f"{'all scenes ' + format(rate, 'g') + '/s':22s} {'ours':11s} purity {pure / kept:.4f}\n")
+
+
+def real(folder: Path, rate: float = 5.0, width: int = 480) -> None:
+    import av
+    from mtcnn import MTCNN
+
+    detector = MTCNN()
+    print("\nclip: faces, kept, shots, tracks, share of kept faces in the longest track of their shot")
+    for path in sorted(folder.glob("*.mp4")):
+        video = Video()
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            first = None
+            for decoded in container.decode(stream):
+                first = decoded.pts if first is None else first
+                time_us = round((decoded.pts - first) * stream.time_base * 1_000_000)
+                if time_us < len(video.pts_us) / rate * 1e6:
+                    continue
+                frame = decoded.to_ndarray(format="rgb24")
+                scale = min(1.0, width / frame.shape[1])
+                small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+                for face in detector.detect_faces(small):
+                    box = np.array(face["box"], np.float32) / np.float32(scale)
+                    video.face_sample.append(len(video.pts_us))
+                    video.boxes.append(tuple(float(value) for value in box))
+                    video.appearance.append(describe_face(frame, box))
+                video.signatures.append(frame_signature(frame))
+                video.pts_us.append(time_us)
+        tracks, shots = our_tracks(video)
+        kept = tracks >= 0
+        of_face = shots[np.array(video.face_sample, np.int64)]
+        longest = sum(
+            np.bincount(tracks[kept & (of_face == shot)]).max() for shot in np.unique(of_face[kept])
+        )
+        share = longest / kept.sum() if kept.any() else np.nan
+        print(
+            f"{path.name:45s} {len(tracks):4d} {kept.sum():4d} {shots[-1] + 1:3d} "
+            f"{tracks.max(initial=-1) + 1:3d} {share:6.3f}"
+        )
 
 
 def main() -> None:
@@ -443,9 +485,12 @@ def main() -> None:
     )
     parser.add_argument("--rates", type=float, nargs="+", default=[2.0, 5.0, 10.0])
     parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0, help="of the first repeat; 0 to 3 served for tuning")
     parser.add_argument("--clips", type=Path)
     args = parser.parse_args()
-    composed(args.rates, args.repeats)
+    composed(args.rates, range(args.seed, args.seed + args.repeats))
+    if args.clips:
+        real(args.clips)
 
 
 if __name__ == "__main__":

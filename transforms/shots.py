@@ -1,16 +1,20 @@
 """Shot cuts from a tiny colour picture of each sampled frame.
 
-A cut changes the whole picture at once and for good. A pan or zoom moves it, a flash or a fade
-brightens it, a person walking by changes a part of it. So two pictures are compared at the best of
-a few shifts and with their overall brightness and contrast taken out, pictures that show nothing
-(black, white) are passed over, and a change that the next picture takes back is no cut.
+A cut changes layout and colours of the whole picture at once. A pan or zoom moves what is in it but
+keeps most of its colours, for several samples in a row; a flash or a fade changes its brightness but
+keeps its layout; a person walking by changes a part of it. So a cut is where layout and colours both
+change, far more than right before and after. Pictures that show nothing (black, white) are passed over.
+Dissolves are followed, not cut, when they take longer than a sample.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
 
 GRID: Final = 8
 SIGNATURE_BYTES: Final = GRID * GRID * 3
@@ -30,13 +34,14 @@ def frame_signature(image_rgb: NDArray[np.uint8]) -> bytes:
     return cv2.resize(thumb, (GRID, GRID), interpolation=cv2.INTER_AREA).tobytes()
 
 
-_CUT: Final = 0.33  # change above which a lone jump is a cut; 0 is the same picture, 1 is unrelated
+_CUT: Final = 0.55  # change above which a jump is a cut; see _change
 _PEAK: Final = 2.0  # a cut also stands out this much from the changes right before and after it
-_CERTAIN: Final = 0.7  # ... unless the pictures have next to nothing in common
+_CERTAIN: Final = 0.8  # ... unless the pictures have next to nothing in common
+_COLOR: Final = 20.0  # change of colours between unlike pictures, on the scale of _change
 _BLANK: Final = 4.0  # standard deviation, in grey levels, below which a picture shows nothing
 _FLASH: Final = 25.0  # grey levels by which a flash outshines what is before and after it
 _FLOOR: Final = 3.0  # grey levels of noise in a signature
-_REACH: Final = 1  # cells a picture may have moved
+_BLOCK: Final = 4096  # pictures compared at a time
 
 
 def find_shots(
@@ -58,43 +63,56 @@ def find_shots(
     if (np.diff(pts_us) < 0).any():
         raise ValueError("Samples must be in the order of their times: sort them before finding shots.")
     starts = np.zeros(n, np.int32)
-    pictures = signatures.reshape(n, GRID, GRID, 3).astype(np.float32)
-    seen = np.flatnonzero(decoded & (pictures.std(axis=(1, 2)).max(axis=1) >= _BLANK))
+    seen = np.flatnonzero(decoded & (_by_blocks(_contrast, signatures) >= _BLANK))
     if len(seen) > 1:
-        starts[seen[1:][_is_cut(pictures[seen])]] = 1
+        starts[seen[1:][_is_cut(signatures[seen])]] = 1
     return np.cumsum(starts, dtype=np.int32)
 
 
-def _is_cut(pictures: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """For each picture [m, GRID, GRID, 3] but the first: does a new shot start with it? bool [m - 1]."""
-    change = _change(pictures[:-1], pictures[1:])
-    over_two = np.concatenate([[2.0], _change(pictures[:-2], pictures[2:]), [2.0]])
-    brightness = pictures.mean(axis=(1, 2, 3))
-    around = np.maximum(brightness[:-2], brightness[2:])
-    flash = np.concatenate([[False], brightness[1:-1] > around + _FLASH, [False]])
-    taken_back = (flash[1:] & (over_two[1:] < _CUT)) | (flash[:-1] & (over_two[:-1] < _CUT))
+def _by_blocks(function: Callable[..., Floats], *signatures: NDArray[np.uint8]) -> Floats:
+    """A function of pictures, float32 [m, cells, 3], a block at a time so that memory stays flat."""
+    blocks = [
+        function(
+            *(rows[k : k + _BLOCK].reshape(-1, GRID * GRID, 3).astype(np.float32) for rows in signatures)
+        )
+        for k in range(0, len(signatures[0]), _BLOCK)
+    ]
+    return np.concatenate(blocks) if blocks else np.empty(0)
+
+
+def _contrast(pictures: NDArray[np.float32]) -> Floats:
+    return pictures.std(axis=1).max(axis=1)
+
+
+def _brightness(pictures: NDArray[np.float32]) -> Floats:
+    return pictures.mean(axis=(1, 2))
+
+
+def _is_cut(signatures: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """For each of [m] pictures but the first: does a new shot start with it? bool [m - 1]."""
+    change = _by_blocks(_change, signatures[:-1], signatures[1:])
     padded = np.concatenate([[0.0], change, [0.0]])
-    neighbours = np.maximum(padded[:-2], padded[2:])
-    stands_out = change > _PEAK * neighbours
-    return (change > _CUT) & (stands_out | (change > _CERTAIN)) & ~taken_back
+    stands_out = change > _PEAK * np.maximum(padded[:-2], padded[2:])
+    # Into a flash and out of it again: the pictures on either side of it are alike.
+    brightness = _by_blocks(_brightness, signatures)
+    outshines = brightness[1:-1] > np.maximum(brightness[:-2], brightness[2:]) + _FLASH
+    alike = _by_blocks(_change, signatures[:-2], signatures[2:]) < _CUT
+    flash = np.concatenate([[False], outshines & alike, [False]])
+    return (change > _CUT) & (stands_out | (change > _CERTAIN)) & ~flash[1:] & ~flash[:-1]
 
 
-def _change(before: NDArray[np.float32], after: NDArray[np.float32]) -> NDArray[np.float64]:
-    """How unlike two rows of pictures are, [m]: one minus their correlation at the best shift."""
-    best = np.full(len(before), 2.0)
-    shifts = range(-_REACH, _REACH + 1)
-    for dy in shifts:
-        for dx in shifts:
-            a = _part(before, dy, dx)
-            b = _part(after, -dy, -dx)
-            covariance = (a * b).mean(axis=1)
-            spread = ((a * a).mean(axis=1) + _FLOOR**2) * ((b * b).mean(axis=1) + _FLOOR**2)
-            best = np.minimum(best, 1.0 - covariance / np.sqrt(spread))
-    return best
+def _change(before: NDArray[np.float32], after: NDArray[np.float32]) -> Floats:
+    """How unlike pictures [m, cells, 3] are, [m]: 0 for the same, about 1 for unrelated ones.
 
-
-def _part(pictures: NDArray[np.float32], dy: int, dx: int) -> NDArray[np.float32]:
-    """The cells that remain after a shift, around their mean: [m, cells × 3]."""
-    part = pictures[:, max(0, dy) : GRID + min(0, dy), max(0, dx) : GRID + min(0, dx)]
-    flat = part.reshape(len(pictures), -1)
-    return flat - flat.mean(axis=1, keepdims=True)
+    The geometric mean of two changes that only a cut brings together. The layout's: one minus the
+    correlation of the pictures around their mean, blind to brightness and contrast. The colours':
+    how far the sorted values of each channel moved (on a square-root scale, so that dark scenes
+    count), blind to where things are.
+    """
+    a, b = (rows.reshape(len(rows), -1) for rows in (before, after))
+    a, b = (rows - rows.mean(axis=1, keepdims=True) for rows in (a, b))
+    spread = ((a * a).mean(axis=1) + _FLOOR**2) * ((b * b).mean(axis=1) + _FLOOR**2)
+    layout = np.maximum(1.0 - (a * b).mean(axis=1) / np.sqrt(spread), 0.0)
+    c, d = (np.sort(np.sqrt(rows), axis=1) for rows in (before, after))
+    color = 16.0 * np.abs(c - d).mean(axis=(1, 2)) / _COLOR
+    return np.sqrt(layout * np.minimum(color, 2.0))

@@ -10,7 +10,8 @@ Tracking is a function of the faces alone, whatever their order: `track_faces` o
 gives the same tracks again, which is what lets a run be tracked anew from its stored rows.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -26,13 +27,15 @@ APPEARANCE_BYTES: Final = _ROWS * _COLUMNS * 3
 """Bytes of a face's descriptor."""
 
 # Motion: a velocity that drifts back to rest (Ornstein-Uhlenbeck), for x, y (face sizes) and log size.
-_VELOCITY_STD: Final = np.array([2.0, 2.0, 0.4])  # per second
-_VELOCITY_MEMORY_S: Final = 1.5
-_BOX_STD: Final = np.array([0.08, 0.08, 0.08])  # jitter of a detector's box
-_APPEARANCE_STD: Final = 12.0  # levels of 255 by which one person's descriptor varies
-_TAIL: Final = 4.0  # degrees of freedom of Student's t: surprises cost much, but not everything
-_APPEARANCE_LEARNING: Final = 0.3
-_NEW_TRACK_COST: Final = 14.0  # a match that costs more than this starts a new track
+_VELOCITY_VARIANCE: Final = np.array([2.8, 2.8, 0.2]) ** 2  # per second, squared
+_VELOCITY_MEMORY_S: Final = 4.5
+_BOX_VARIANCE: Final = 0.085**2  # jitter of a detector's box, in each of the three
+_LOOK_STD: Final = 10.5  # levels of 255 by which one person's descriptor varies
+_LOOK_LEARNING: Final = 0.25
+# Degrees of freedom of Student's t, for motion and look: surprises cost much, but not everything.
+_MOTION_TAIL: Final = 6.0
+_LOOK_TAIL: Final = 3.5
+_NEW_TRACK_COST: Final = 15.0  # a match that costs more than this starts a new track
 
 MAX_ABSENCE_S: Final = 2.0
 """A face away for longer comes back as a new track."""
@@ -92,15 +95,19 @@ def track_faces(
     place = np.searchsorted(sample, face_sample)
     order = np.lexsort((_as_strings(appearance), *boxes.T[::-1], place))
     droppable = _had_chances(pts_us, shots, decoded)[place]
-    # Dropped faces could have disturbed the others: track again without them until none is dropped.
-    while True:
-        found = _follow(place[order], boxes[order], appearance[order], pts_us, shots, decoded)
-        life = np.bincount(found)
-        kept = (life[found] > 1) | ~droppable[order]
-        if kept.all():
-            break
-        order = order[kept]
-    tracks[order] = found
+    latest = np.maximum.accumulate(np.where(decoded, np.arange(len(sample)), -1))
+    previous = np.append(-1, latest[:-1])
+    count = 0
+    for rows in np.split(order, np.flatnonzero(np.diff(shots[place[order]])) + 1):
+        # Dropped faces could have disturbed the others: track again without them until none is dropped.
+        while True:
+            found = _follow(place[rows], boxes[rows], appearance[rows], pts_us, previous)
+            kept = (np.bincount(found)[found] > 1) | ~droppable[rows]
+            if kept.all():
+                break
+            rows = rows[kept]
+        tracks[rows] = count + found
+        count += found.max(initial=-1) + 1
     return tracks
 
 
@@ -152,95 +159,88 @@ class _Tracks:
     number: NDArray[np.int32]
     place: NDArray[np.int64]  # of the sample
     time_us: NDArray[np.int64]
-    position: Floats  # [t, 3]: x, y of the centre in pixels, log of the size
-    velocity: Floats  # [t, 3], per second
-    variance: Floats  # [t, 3, 3]: of position, of both together, of velocity, for each of the three
+    # [5, t, 3]: position, velocity, variance of position, of both together, of velocity; of x and y of
+    # the centre in pixels and of the log of the size; per second.
+    state: Floats
     appearance: Floats  # [t, APPEARANCE_BYTES]
 
-    def select(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "_Tracks":
-        return _Tracks(*(value[rows] for value in vars(self).values()))
+    def keep(self, rows: NDArray[np.bool_]) -> "_Tracks":
+        return _Tracks(
+            self.number[rows],
+            self.place[rows],
+            self.time_us[rows],
+            self.state[:, rows],
+            self.appearance[rows],
+        )
 
-    def join(self, other: "_Tracks") -> "_Tracks":
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return _Tracks(*(np.concatenate(pair) for pair in pairs))
-
-
-def _unit(log_size: Floats) -> Floats:
-    """Pixels per face size for x and y, and 1 for the log size: [t, 3]."""
-    unit = np.ones((len(log_size), 3))
-    unit[:, :2] = np.exp(log_size)[:, None]
-    return unit
-
-
-def _born(
-    number: NDArray[np.int32], place: int, time_us: int, measured: Floats, appearance: Floats
-) -> _Tracks:
-    """New tracks at faces seen for the first time: at rest, as far as known."""
-    n = len(number)
-    unit = _unit(measured[:, 2])
-    variance = np.zeros((n, 3, 3))
-    variance[:, 0] = (_BOX_STD * unit) ** 2
-    variance[:, 2] = (_VELOCITY_STD * unit) ** 2
-    return _Tracks(
-        number=number,
-        place=np.full(n, place),
-        time_us=np.full(n, time_us),
-        position=measured,
-        velocity=np.zeros((n, 3)),
-        variance=variance,
-        appearance=appearance,
-    )
+    def add(
+        self, number: NDArray[np.int32], place: int, time_us: int, measured: Floats, appearance: Floats
+    ) -> "_Tracks":
+        """With new tracks at faces seen for the first time: their speed is anybody's."""
+        n = len(number)
+        scale = _squared_scale(measured)
+        state = np.zeros((5, n, 3))
+        state[0] = measured
+        state[2] = _BOX_VARIANCE * scale
+        state[4] = _VELOCITY_VARIANCE * scale
+        return _Tracks(
+            np.concatenate([self.number, number]),
+            np.concatenate([self.place, np.full(n, place)]),
+            np.concatenate([self.time_us, np.full(n, time_us)]),
+            np.concatenate([self.state, state], axis=1),
+            np.concatenate([self.appearance, appearance]),
+        )
 
 
-def _predict(tracks: _Tracks, time_us: int) -> _Tracks:
-    """The tracks as expected at a later time."""
-    dt = (time_us - tracks.time_us)[:, None] * 1e-6
+def _squared_scale(position: Floats) -> Floats:
+    """Squared pixels per face size for x and y, 1 for the log size: [t, 3]."""
+    scale = np.ones_like(position)
+    scale[:, :2] = np.exp(2.0 * position[:, 2:])
+    return scale
+
+
+def _predict(state: Floats, dt: Floats, scale: Floats) -> Floats:
+    """States [5, t, 3] after dt [t, 1] seconds without a look."""
+    position, velocity, own, both, moving = state
     tau = _VELOCITY_MEMORY_S
     keep = np.exp(-dt / tau)
     reach = tau * (1.0 - keep)
-    of_velocity = (_VELOCITY_STD * _unit(tracks.position[:, 2])) ** 2
-    both, own = tracks.variance[:, 1], tracks.variance[:, 2]
-    variance = np.empty_like(tracks.variance)
-    variance[:, 0] = tracks.variance[:, 0] + 2.0 * reach * both + reach**2 * own
-    variance[:, 0] += of_velocity * tau**2 * (2.0 * dt / tau - 3.0 + 4.0 * keep - keep**2)
-    variance[:, 1] = keep * (both + reach * own) + of_velocity * tau * (1.0 - keep) ** 2
-    variance[:, 2] = keep**2 * own + of_velocity * (1.0 - keep**2)
-    return replace(
-        tracks,
-        position=tracks.position + reach * tracks.velocity,
-        velocity=keep * tracks.velocity,
-        variance=variance,
-    )
+    drift = _VELOCITY_VARIANCE * scale
+    later = np.empty_like(state)
+    later[0] = position + reach * velocity
+    later[1] = keep * velocity
+    later[2] = own + reach * (2.0 * both + reach * moving)
+    later[2] += drift * (tau * (2.0 * dt - tau * (3.0 - keep * (4.0 - keep))))
+    later[3] = keep * (both + reach * moving) + drift * (reach * reach / tau)
+    later[4] = keep * keep * moving + drift * (1.0 - keep * keep)
+    return later
 
 
-def _costs(expected: _Tracks, measured: Floats, appearance: Floats) -> Floats:
+def _costs(state: Floats, noise: Floats, tracked: Floats, measured: Floats, appearance: Floats) -> Floats:
     """What it costs to take each face for each track's, [tracks, faces]; 0 is a perfect match."""
-    noise = (_BOX_STD * _unit(expected.position[:, 2])) ** 2
-    spread = expected.variance[:, 0] + noise
-    surprise = ((measured - expected.position[:, None]) ** 2 / spread[:, None]).sum(axis=2)
-    motion = 0.5 * (_TAIL + 3.0) * np.log1p(surprise / _TAIL)
-    uncertainty = 0.5 * np.log(spread / noise).sum(axis=1)
-    difference = ((appearance - expected.appearance[:, None]) ** 2).mean(axis=2)
-    change = 0.5 * (_TAIL + 1.0) * np.log1p(difference / (_TAIL * _APPEARANCE_STD**2))
-    return motion + uncertainty[:, None] + change
+    spread = state[2] + noise
+    surprise = ((measured - state[0][:, None]) ** 2 / spread[:, None]).sum(axis=2)
+    uncertainty = 0.5 * np.log((spread / noise).prod(axis=1))
+    difference = appearance - tracked[:, None]
+    change = np.einsum("tfd,tfd->tf", difference, difference) / (APPEARANCE_BYTES * _LOOK_STD**2)
+    motion = 0.5 * (_MOTION_TAIL + 3.0) * np.log1p(surprise / _MOTION_TAIL)
+    return motion + 0.5 * (_LOOK_TAIL + 1.0) * np.log1p(change / _LOOK_TAIL) + uncertainty[:, None]
 
 
-def _update(expected: _Tracks, place: int, time_us: int, measured: Floats, appearance: Floats) -> _Tracks:
-    """The tracks after each was seen again at its own row of `measured`: the Kalman filter's update."""
-    noise = (_BOX_STD * _unit(expected.position[:, 2])) ** 2
-    total, both, own = expected.variance.transpose(1, 0, 2)
-    gain = total / (total + noise)
-    gain_velocity = both / (total + noise)
-    error = measured - expected.position
-    variance = np.stack([(1.0 - gain) * total, (1.0 - gain) * both, own - gain_velocity * both], axis=1)
-    return _Tracks(
-        number=expected.number,
-        place=np.full(len(error), place),
-        time_us=np.full(len(error), time_us),
-        position=expected.position + gain * error,
-        velocity=expected.velocity + gain_velocity * error,
-        variance=variance,
-        appearance=expected.appearance + _APPEARANCE_LEARNING * (appearance - expected.appearance),
+def _update(state: Floats, noise: Floats, measured: Floats) -> Floats:
+    """States [5, t, 3] after a look at each track's own row of `measured` (Kalman filter)."""
+    position, velocity, own, both, moving = state
+    total = own + noise
+    gain, gain_velocity = own / total, both / total
+    error = measured - position
+    return np.stack(
+        [
+            position + gain * error,
+            velocity + gain_velocity * error,
+            gain * noise,
+            gain_velocity * noise,
+            moving - gain_velocity * both,
+        ]
     )
 
 
@@ -249,47 +249,46 @@ def _follow(
     boxes: NDArray[np.float32],
     appearance: NDArray[np.uint8],
     pts_us: NDArray[np.int64],
-    shots: NDArray[np.int32],
-    decoded: NDArray[np.bool_],
+    previous: NDArray[np.int64],
 ) -> NDArray[np.int32]:
-    """Track numbers of faces sorted by the place of their sample, then by box: int32 [n], from 0."""
+    """Track numbers within one shot of faces sorted by the place of their sample, then by box: int32 [n].
+
+    `previous` is the place of the decoded sample before each: a track seen there goes on, however long
+    ago that was.
+    """
     found = np.empty(len(place), np.int32)
     wide = boxes.astype(np.float64)
     measured = np.column_stack([wide[:, :2] + wide[:, 2:] / 2.0, 0.5 * np.log(wide[:, 2] * wide[:, 3])])
-    looks = appearance.astype(np.float32)
-    # The decoded sample before each one: a track seen there goes on, however long ago that was.
-    latest = np.maximum.accumulate(np.where(decoded, np.arange(len(decoded)), -1))
-    before = np.concatenate([[-1], latest[:-1]])
-    starts = np.flatnonzero(np.diff(place, prepend=-1))
-    tracks = _born(np.empty(0, np.int32), 0, 0, measured[:0], looks[:0].astype(np.float64))
-    shot = -1
+    edges = np.append(np.flatnonzero(np.diff(place, prepend=-1)), len(place))
+    none = np.empty(0, np.int64)
+    tracks = _Tracks(none.astype(np.int32), none, none, np.empty((5, 0, 3)), np.empty((0, APPEARANCE_BYTES)))
     count = 0
-    for start, end in zip(starts, np.append(starts[1:], len(place)), strict=True):
+    for start, end in pairwise(edges.tolist()):
         here = int(place[start])
         now = int(pts_us[here])
-        alive = (now - tracks.time_us <= MAX_ABSENCE_S * 1e6) | (tracks.place == before[here])
-        alive &= shots[here] == shot
+        alive = (tracks.time_us >= now - MAX_ABSENCE_S * 1e6) | (tracks.place == previous[here])
         if not alive.all():
-            tracks = tracks.select(alive)
-        shot = shots[here]
-        seen, look = measured[start:end], looks[start:end].astype(np.float64)
-        expected = _predict(tracks, now)
-        cost = np.minimum(_costs(expected, seen, look), _NEW_TRACK_COST)
+            tracks = tracks.keep(alive)
+        seen, look = measured[start:end], appearance[start:end].astype(np.float64)
+
+        scale = _squared_scale(tracks.state[0])
+        noise = _BOX_VARIANCE * scale
+        expected = _predict(tracks.state, (now - tracks.time_us[:, None]) / 1e6, scale)
+        cost = np.minimum(_costs(expected, noise, tracks.appearance, seen, look), _NEW_TRACK_COST)
         rows, columns = linear_sum_assignment(cost)
         good = cost[rows, columns] < _NEW_TRACK_COST
         rows, columns = rows[good], columns[good]
 
+        tracks.place[rows] = here
+        tracks.time_us[rows] = now
+        tracks.state[:, rows] = _update(expected[:, rows], noise[rows], seen[columns])
+        tracks.appearance[rows] += _LOOK_LEARNING * (look[columns] - tracks.appearance[rows])
         numbers = np.full(end - start, -1, np.int32)
         numbers[columns] = tracks.number[rows]
-        new = np.flatnonzero(numbers < 0)
-        numbers[new] = np.arange(count, count + len(new))
-        count += len(new)
+        if len(rows) < len(numbers):
+            new = np.flatnonzero(numbers < 0)
+            numbers[new] = np.arange(count, count + len(new))
+            count += len(new)
+            tracks = tracks.add(numbers[new], here, now, seen[new], look[new])
         found[start:end] = numbers
-
-        again = _update(expected.select(rows), here, now, seen[columns], look[columns])
-        if len(rows) < len(tracks.number):
-            missed = np.ones(len(tracks.number), np.bool_)
-            missed[rows] = False
-            again = again.join(tracks.select(missed))
-        tracks = again.join(_born(numbers[new], here, now, seen[new], look[new])) if len(new) else again
     return found
