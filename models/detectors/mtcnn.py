@@ -157,7 +157,8 @@ def _layout(height: int, width: int, finest: float) -> _Layout:
     while min(sizes[-2]) >= 2 * _CELL:
         sizes.append((sizes[-2][0] // 2, sizes[-2][1] // 2))
         zoom.append((2 * zoom[-2][0], 2 * zoom[-2][1]))
-    sizes = [size for size in sizes if min(size) >= _CELL]
+    sizes = [size for size in sizes if min(size) >= _CELL]  # the second may be too small
+    zoom = zoom[: len(sizes)]
     # Shelves: each level goes on the first shelf with room, below all shelves when there is none.
     canvas_width = _even(sizes[0][1])
     shelves: list[list[int]] = []  # top, height, width taken
