@@ -23,7 +23,8 @@ from models.detectors.boxes import Box, check_image, finish, resize
 
 _CELL: Final = 12  # pixels; side of the square that P-Net judges
 _STRIDE: Final = 2  # pixels from one such square to the next
-_FINEST: Final = 20  # pixels; side of the smallest face in the picture R-Net and O-Net crop from
+_FINEST: Final = 11  # pixels; side of the smallest face in the finest level, a little under a cell
+_WORKING: Final = 20  # pixels; its side in the picture that R-Net and O-Net crop from
 _PYRAMID_STEP: Final = 0.709
 
 _PNET_SCORE: Final = 0.6
@@ -88,7 +89,7 @@ class MtcnnDetector:
             check_image(image)
             shorter = min(image.shape[:2])
             if shorter >= _CELL:
-                scale = min(1.0, _FINEST / (self._min_face * shorter))
+                scale = min(1.0, _WORKING / (self._min_face * shorter))
                 shape = (round(image.shape[0] * scale), round(image.shape[1] * scale))
                 by_shape.setdefault(shape, []).append(index)
         faces: list[list[Box]] = [[] for _ in images]
@@ -115,7 +116,9 @@ class MtcnnDetector:
     def _propose(self, pictures: np.ndarray) -> tuple[_Candidates, np.ndarray]:
         """What P-Net takes for faces in the pyramid of every picture, and each one's level."""
         height, width = pictures.shape[1:3]
-        layout = _layout(height, width, min(1.0, _CELL / (self._min_face * min(height, width))))
+        shorter = min(height, width)
+        finest = np.clip(_FINEST / (self._min_face * shorter), _CELL / shorter, 1)
+        layout = _layout(height, width, float(finest))
         parts = []
         for start in range(0, len(pictures), self._sizes.pnet):
             batch = pictures[start : start + self._sizes.pnet]
