@@ -19,6 +19,7 @@ import numpy as np
 from skimage import data
 
 from models.detectors import DEFAULT_MIN_FACE, Box, Detector, make_detector
+from models.detectors.boxes import finish
 
 # The astronaut's face and eyes in scikit-image's picture of 512 x 512 pixels.
 FACE: Final = Box(180, 63, 86, 106, 1)  # brows to chin, cheek to cheek
@@ -60,10 +61,12 @@ class Package:
             output_type="numpy",
             box_format="xyxy",
         )
-        faces: list[list[Box]] = [[] for _ in images]
-        for owner, left, top, right, bottom, score in rows[:, :6]:
-            faces[int(owner)].append(Box(left, top, right - left, bottom - top, score))
-        return [[Box(x / scale, y / scale, w / scale, h / scale, s) for x, y, w, h, s in f] for f in faces]
+        corners, scores = rows[:, 1:5] / scale, rows[:, 5]
+        # With the same limits as ours, so that small faces do not count as lost.
+        return [
+            finish(corners[rows[:, 0] == index], scores[rows[:, 0] == index], image, self._min_face)
+            for index, image in enumerate(images)
+        ]
 
 
 def clutter(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

@@ -187,8 +187,8 @@ def _even(length: int) -> int:
 
 
 def _cells(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of P-Net's whole cells in a picture."""
-    return (height - _CELL) // _STRIDE + 1, (width - _CELL) // _STRIDE + 1
+    """Rows and columns of P-Net's cells in a level; the last cell may reach a pixel beyond it."""
+    return (_even(height) - _CELL) // _STRIDE + 1, (_even(width) - _CELL) // _STRIDE + 1
 
 
 def _pack(picture: np.ndarray, layout: _Layout) -> np.ndarray:
@@ -199,6 +199,11 @@ def _pack(picture: np.ndarray, layout: _Layout) -> np.ndarray:
         source = picture if len(levels) < 2 else levels[-2][: 2 * h, : 2 * w]
         level = resize(source, h, w)
         canvas[top : top + h, left : left + w] = level
+        # The last pixels again where a level is odd: its last row or column of cells needs them.
+        canvas[top + h : top + _even(h), left : left + w] = level[-1:]
+        canvas[top : top + _even(h), left + w : left + _even(w)] = canvas[
+            top : top + _even(h), left + w - 1 : left + w
+        ]
         levels.append(level)
     return canvas
 
