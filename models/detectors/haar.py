@@ -9,14 +9,15 @@ import numpy as np
 
 from models.detectors.boxes import Box, check_image, finish, resize
 
-_CASCADE: Final = "haarcascade_frontalface_default.xml"
-_WINDOW: Final = 24  # pixels; the cascade's smallest face
+_CASCADE: Final = "haarcascade_frontalface_alt2.xml"
+_WINDOW: Final = 20  # pixels; the cascade's smallest face
 _SCALE_STEP: Final = 1.1
-_NEIGHBOURS: Final = 5  # windows that must agree on a face
+_NEIGHBOURS: Final = 3  # more windows than that must agree on a face
 
-# Logistic curve from the last stage's weight to a certainty.
-_WEIGHT_AT_HALF: Final = 2.0
-_WEIGHT_SCALE: Final = 1.0
+# A face is as likely as not when this many windows agree. The weight of the cascade's last stage does
+# not tell faces from others (docs/detectors.md); how many windows agree does.
+_WINDOWS_AT_HALF: Final = 4.5
+_STEEPNESS: Final = 4
 
 
 class HaarDetector:
@@ -44,17 +45,13 @@ class HaarDetector:
         small_h, small_w = max(_WINDOW, round(height * scale)), max(_WINDOW, round(width * scale))
         grey = cv2.equalizeHist(cv2.cvtColor(resize(image, small_h, small_w), cv2.COLOR_RGB2GRAY))
         smallest = max(_WINDOW, round(self._min_face * min(small_h, small_w)))
-        rectangles, _, weights = self._cascade.detectMultiScale3(
-            grey,
-            scaleFactor=_SCALE_STEP,
-            minNeighbors=_NEIGHBOURS,
-            minSize=(smallest, smallest),
-            outputRejectLevels=True,
+        rectangles, windows = self._cascade.detectMultiScale2(
+            grey, scaleFactor=_SCALE_STEP, minNeighbors=_NEIGHBOURS, minSize=(smallest, smallest)
         )
         if len(rectangles) == 0:
             return []
         corners = np.asarray(rectangles, np.float64)
         corners[:, 2:] += corners[:, :2]
         corners *= np.array([width / small_w, height / small_h] * 2)
-        scores = 1 / (1 + np.exp((_WEIGHT_AT_HALF - np.ravel(weights)) / _WEIGHT_SCALE))
+        scores = 1 / (1 + (_WINDOWS_AT_HALF / np.ravel(windows)) ** _STEEPNESS)
         return finish(corners, scores, image, self._min_face)

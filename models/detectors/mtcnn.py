@@ -23,7 +23,8 @@ from models.detectors.boxes import Box, check_image, finish, resize
 
 _CELL: Final = 12  # pixels; side of the square that P-Net judges
 _STRIDE: Final = 2  # pixels from one such square to the next
-_FINEST: Final = 20  # pixels; side of the smallest face in the picture R-Net and O-Net crop from
+_FINEST: Final = 11  # pixels; side of the smallest face in the finest level, a little under a cell
+_WORKING: Final = 20  # pixels; its side in the picture that R-Net and O-Net crop from
 _PYRAMID_STEP: Final = 0.709
 
 _PNET_SCORE: Final = 0.6
@@ -88,7 +89,7 @@ class MtcnnDetector:
             check_image(image)
             shorter = min(image.shape[:2])
             if shorter >= _CELL:
-                scale = min(1.0, _FINEST / (self._min_face * shorter))
+                scale = min(1.0, _WORKING / (self._min_face * shorter))
                 shape = (round(image.shape[0] * scale), round(image.shape[1] * scale))
                 by_shape.setdefault(shape, []).append(index)
         faces: list[list[Box]] = [[] for _ in images]
@@ -115,7 +116,9 @@ class MtcnnDetector:
     def _propose(self, pictures: np.ndarray) -> tuple[_Candidates, np.ndarray]:
         """What P-Net takes for faces in the pyramid of every picture, and each one's level."""
         height, width = pictures.shape[1:3]
-        layout = _layout(height, width, min(1.0, _CELL / (self._min_face * min(height, width))))
+        shorter = min(height, width)
+        finest = np.clip(_FINEST / (self._min_face * shorter), _CELL / shorter, 1)
+        layout = _layout(height, width, float(finest))
         parts = []
         for start in range(0, len(pictures), self._sizes.pnet):
             batch = pictures[start : start + self._sizes.pnet]
@@ -157,7 +160,8 @@ def _layout(height: int, width: int, finest: float) -> _Layout:
     while min(sizes[-2]) >= 2 * _CELL:
         sizes.append((sizes[-2][0] // 2, sizes[-2][1] // 2))
         zoom.append((2 * zoom[-2][0], 2 * zoom[-2][1]))
-    sizes = [size for size in sizes if min(size) >= _CELL]
+    sizes = [size for size in sizes if min(size) >= _CELL]  # the second may be too small
+    zoom = zoom[: len(sizes)]
     # Shelves: each level goes on the first shelf with room, below all shelves when there is none.
     canvas_width = _even(sizes[0][1])
     shelves: list[list[int]] = []  # top, height, width taken
@@ -183,8 +187,8 @@ def _even(length: int) -> int:
 
 
 def _cells(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of P-Net's whole cells in a picture."""
-    return (height - _CELL) // _STRIDE + 1, (width - _CELL) // _STRIDE + 1
+    """Rows and columns of P-Net's cells in a level; the last cell may reach a pixel beyond it."""
+    return (_even(height) - _CELL) // _STRIDE + 1, (_even(width) - _CELL) // _STRIDE + 1
 
 
 def _pack(picture: np.ndarray, layout: _Layout) -> np.ndarray:
@@ -195,6 +199,11 @@ def _pack(picture: np.ndarray, layout: _Layout) -> np.ndarray:
         source = picture if len(levels) < 2 else levels[-2][: 2 * h, : 2 * w]
         level = resize(source, h, w)
         canvas[top : top + h, left : left + w] = level
+        # The last pixels again where a level is odd: its last row or column of cells needs them.
+        canvas[top + h : top + _even(h), left : left + w] = level[-1:]
+        canvas[top : top + _even(h), left + w : left + _even(w)] = canvas[
+            top : top + _even(h), left + w - 1 : left + w
+        ]
         levels.append(level)
     return canvas
 

@@ -33,8 +33,8 @@ CACHE_VARIABLE: Final = "AFFECTLINE_CACHE"  # environment variable: a folder to 
 _TIMEOUT_S: Final = 30
 _LARGEST_DOWNLOAD: Final = 16 << 20  # bytes; the real file has 230 kB
 
-_WINDOW: Final = 14  # pixels; about the smallest face the network finds reliably
-_SCORE: Final = 0.6
+_WINDOW: Final = 18  # pixels; about the smallest face the network finds reliably
+_SCORE: Final = 0.5
 _OVERLAP: Final = 0.3
 _CANDIDATES: Final = 5000
 
