@@ -11,10 +11,13 @@ VERSION = re.search(r'VERSION = "(.+)"', (HERE / "schemas/__init__.py").read_tex
 RUN = [
     "apache-beam>=2.70,<3",  # the pipeline
     "tensorflow>=2.18,<3",  # runs the classifier and the detector's networks
-    "keras>=3.8,<4",  # the classifier's file format
+    "keras>=3.10,<4",  # the classifier's file format
     "opencv-python-headless>=4.10,<5",  # resizing, Haar, YuNet, JPEG; 5.0 dropped the Haar cascades
     "av>=14",  # FFmpeg with exact timestamps, rotation and per-packet errors; OpenCV's reader hides all three
-    "mtcnn>=1,<2",  # the default detector's weights (MIT)
+    "mtcnn==1.0.0",  # the default detector's weights (MIT), whose files we read
+    "joblib>=1.3",  # their file format
+    "lz4>=4.3",  # and its compression
+    "platformdirs>=4",  # where downloaded weights are kept
     "numpy>=1.26",
     "scipy>=1.11",  # optimal assignment of faces to tracks
     "pyarrow>=16",  # the tables
@@ -33,6 +36,7 @@ TEST = [
     "hypothesis>=6.100",
     "mypy>=1.13",
     "ruff>=0.8",
+    "motmetrics>=1.4",  # identity scores in benchmarks/tracking.py
     "scikit-image>=0.24",  # ships the astronaut portrait that test clips are made of
 ]
 

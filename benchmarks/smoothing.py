@@ -95,6 +95,7 @@ def _simulated(counts: Floats, labels: NDArray[np.int64], rng: np.random.Generat
 
 def _predicted(pictures: list[bytes], model: str) -> Floats:
     import cv2
+
     from models.classifier import load_classifier
 
     classifier = load_classifier(model)

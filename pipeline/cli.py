@@ -104,6 +104,16 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+_smoothing_options = (
+    click.option("--smoothing", default="hmm", help="hmm, ema, median, mode or none."),
+    click.option(
+        "--window",
+        type=click.FloatRange(0, min_open=True),
+        help="Smoothing window in seconds; each method has its own.",
+    ),
+)
+
+
 def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that decide what is written, for `run` and `plan` alike."""
     options = [
@@ -116,12 +126,7 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Smallest face, as a part of the frame's shorter side.",
         ),
         click.option("--model", default="default", help="A shipped model's name, or a .keras file."),
-        click.option("--smoothing", default="hmm", help="hmm, ema, median, mode or none."),
-        click.option(
-            "--window",
-            type=click.FloatRange(0, min_open=True),
-            help="Smoothing window in seconds; each method has its own.",
-        ),
+        *_smoothing_options,
         click.option("--no-crops", is_flag=True, help="Store no pictures of faces."),
         _debug_option,
     ]
@@ -220,6 +225,20 @@ def plan(inputs: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     else:
         for line in describe(planned):
             click.echo(line)
+
+
+@main.command()
+@click.argument("out", metavar="DIR")
+@_smoothing_options[0]
+@_smoothing_options[1]
+@_debug_option
+def resmooth(out: str, smoothing: str, window: float | None) -> None:
+    """Track and smooth the tables in DIR again from their raw columns."""
+    from pipeline.resmooth import resmooth as resmooth_all
+    from pipeline.run import check_smoothing
+
+    check_smoothing(smoothing)
+    click.echo(f"{resmooth_all(out, smoothing, window)} videos smoothed again with {smoothing}.")
 
 
 @main.command()

@@ -80,18 +80,8 @@ def make_plan(videos: Sequence[Video], settings: Settings, model: ModelSpec) -> 
                 probes.append((video, probe))
                 if found := list(_notable(probe)):
                     problems[video.uri] = found
-            trials = [
-                _try(
-                    video,
-                    probe,
-                    copies.path(video.uri, video.fingerprint),
-                    decoder,
-                    detector,
-                    classifier,
-                    settings,
-                )
-                for video, probe in _spread(probes)
-            ]
+            tools = _Tools(decoder, copies, detector, classifier)
+            trials = [_try(video, probe, tools, settings) for video, probe in _spread(probes)]
     finally:
         copies.close()
     samples = [_samples(probe, settings.sampling_rate) for _, probe in probes]

@@ -53,10 +53,7 @@ def check_settings(
     """The settings as asked for; UsageError says what to do about a name that there is not."""
     if detector not in DETECTORS:
         raise UsageError(f"There is no detector '{detector}'; choose one of {', '.join(DETECTORS)}.")
-    if smoothing not in SMOOTHING_METHODS:
-        raise UsageError(
-            f"There is no smoothing '{smoothing}'; choose one of {', '.join(SMOOTHING_METHODS)}."
-        )
+    check_smoothing(smoothing)
     try:
         spec = read_model_spec(model)
     except ValueError as error:
@@ -72,6 +69,12 @@ def check_settings(
         crops=not no_crops,
     )
     return settings, spec
+
+
+def check_smoothing(name: str) -> None:
+    """UsageError when there is no such way to smooth."""
+    if name not in SMOOTHING_METHODS:
+        raise UsageError(f"There is no smoothing '{name}'; choose one of {', '.join(SMOOTHING_METHODS)}.")
 
 
 def check_runner(name: str) -> str:

@@ -18,17 +18,21 @@ def _per_emotion(prefix: str = "") -> list[pa.Field]:
 
 EMOTION_LABEL: Final = pa.dictionary(pa.int8(), pa.string())
 
+APPEARANCE: Final = pa.binary(60)  # what tells neighbours apart; lets a video be tracked again
+
 TIMELINES: Final = pa.schema(
     [
         pa.field("track_id", pa.int32()),
         pa.field("sample", pa.int32()),
         pa.field("pts_us", pa.int64()),
         pa.field("time_s", pa.float64()),
+        pa.field("shot", pa.int32()),
         *[pa.field(name, _F32) for name in ("x", "y", "w", "h", "score")],
         *_per_emotion(),
         *_per_emotion("raw_"),
         pa.field("emotion", EMOTION_LABEL),
         pa.field("confidence", _F32),
+        pa.field("appearance", APPEARANCE),
     ]
 )
 
@@ -37,6 +41,7 @@ SAMPLES: Final = pa.schema(
         pa.field("sample", pa.int32()),
         pa.field("pts_us", pa.int64()),
         pa.field("time_s", pa.float64()),
+        pa.field("shot", pa.int32()),
         pa.field("status", pa.string()),
         pa.field("faces", pa.int16()),
     ]
@@ -45,6 +50,7 @@ SAMPLES: Final = pa.schema(
 TRACKS: Final = pa.schema(
     [
         pa.field("track_id", pa.int32()),
+        pa.field("shot", pa.int32()),
         pa.field("start_s", pa.float64()),
         pa.field("end_s", pa.float64()),
         pa.field("samples", pa.int32()),

@@ -4,17 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny_model import save_untrained_model
+
 
 @pytest.fixture(scope="session")
 def untrained_model(tmp_path_factory) -> Path:
-    """A saved cnn48 with random weights: it names no emotion well, but always the same one."""
-    import keras
-
-    from models.registry import get_architecture
-    from models.training import calibrated
-
-    keras.utils.set_random_seed(1)
-    architecture = get_architecture("cnn48")
-    path = tmp_path_factory.mktemp("model") / "untrained.keras"
-    calibrated(architecture.build(architecture), architecture, temperature=1.0).save(path)
-    return path
+    """A saved cnn48 with random weights."""
+    return save_untrained_model(tmp_path_factory.mktemp("model") / "untrained.keras")

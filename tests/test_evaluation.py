@@ -6,13 +6,13 @@ import sys
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tiny_faces import write_faces
-from tiny_model import save_untrained_model
 
 import models
 from models.evaluation import expected_calibration_error, score
 from pipeline.cli import main
 from schemas.emotions import EMOTIONS
+from tests.tiny_faces import write_faces
+from tests.tiny_model import save_untrained_model
 
 
 def test_figures_of_four_answers():

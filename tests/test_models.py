@@ -8,13 +8,13 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from tiny_model import save_untrained_model
 
 from models.classifier import BATCH_SIZES, load_classifier, make_crop, read_model_spec
 from models.output import ClassProbabilities
 from models.registry import ARCHITECTURES, get_architecture
 from models.spec import CropSpec
 from schemas.emotions import EMOTIONS
+from tests.tiny_model import save_untrained_model
 
 
 @pytest.fixture(scope="module")

@@ -208,6 +208,22 @@ def test_inputs_and_outputs_that_cannot_be(videos, model, tmp_path):
     )
 
 
+def test_resmooth_gives_what_a_run_would_have_given(finished, videos, model, tmp_path):
+    """From the tables alone: the folder is copied elsewhere and its videos are not named."""
+    shutil.copytree(finished[0], tmp_path / "again")
+    for arguments in (["--smoothing", "hmm"], ["--smoothing", "median", "--window", "1.5"]):
+        smoothed = affectline("resmooth", tmp_path / "again", *arguments)
+        assert smoothed.exit_code == 0, smoothed.output
+    direct = tmp_path / "direct"
+    affectline("run", videos, "-o", direct, *FAST, *model, "--smoothing", "median", "--window", "1.5")
+    assert_same_tables(tmp_path / "again", direct)
+    # and a run with these settings has nothing left to do
+    again = affectline(
+        "run", videos, "-o", tmp_path / "again", *FAST, *model, "--smoothing", "median", "--window", "1.5"
+    )
+    assert "(2 were done before)" in again.output
+
+
 def start(*arguments, cwd):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(

@@ -7,7 +7,18 @@ import pytest
 from schemas.elements import ELEMENTS, Face, Failure, Sample, Segment, SegmentEnd, Video, VideoInfo
 from schemas.emotions import COLORS, EMOTIONS, canonical_emotion
 from schemas.settings import Settings
-from schemas.tables import FAILURES, SAMPLES, SCHEMA_VERSION, TABLES, TIMELINES, TRACKS, VIDEOS, with_metadata
+from schemas.tables import (
+    APPEARANCE,
+    FAILURES,
+    SAMPLES,
+    SCHEMA_VERSION,
+    TABLES,
+    TIMELINES,
+    TRACKS,
+    VIDEOS,
+    with_metadata,
+)
+from transforms.tracking import APPEARANCE_BYTES
 
 VIDEO = Video("clip-0123456789", "/videos/clip.mp4", "10-20", 10)
 EXAMPLES = [
@@ -33,7 +44,7 @@ def test_every_element_has_an_example():
 
 
 def test_tables_hold_what_elements_carry():
-    travelling = {"video_id", "raw", "appearance", "thumbnail", "signature"}
+    travelling = {"video_id", "raw", "thumbnail", "signature"}
     assert set(Face._fields) - travelling <= set(TIMELINES.names)
     assert ["raw_" + emotion for emotion in EMOTIONS] == [n for n in TIMELINES.names if n.startswith("raw_")]
     assert set(Sample._fields) - travelling <= set(SAMPLES.names)
@@ -45,6 +56,10 @@ def test_tables_hold_what_elements_carry():
         for name, kind in element.__annotations__.items():
             if name in schema.names and kind in kinds:
                 assert kinds[kind](schema.field(name).type), name
+
+
+def test_the_descriptor_fits_its_column():
+    assert pa.binary(APPEARANCE_BYTES) == APPEARANCE
 
 
 def test_emotion_columns_are_in_label_order():

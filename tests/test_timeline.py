@@ -169,7 +169,7 @@ def test_writing_is_whole_repeatable_and_marks_the_video_done(tmp_path):
     settings = Settings(model_sha256="1")
     assert not is_done(VIDEO, out, settings.config_hash())
     for _ in range(2):
-        assert write_video(processed(), settings, out) == VIDEO.video_id
+        write_video(tabulate(processed(), settings), VIDEO.video_id, out)
     files = sorted(str(path.relative_to(out)) for path in tmp_path.glob("out/**/*.parquet"))
     assert files == sorted(f"{name}/video_id={VIDEO.video_id}/part-0.parquet" for name in TABLES)
     assert is_done(VIDEO, out, settings.config_hash())
@@ -181,12 +181,12 @@ def test_writing_is_whole_repeatable_and_marks_the_video_done(tmp_path):
 
 def test_a_crash_while_writing_leaves_the_video_undone(tmp_path, monkeypatch):
     out, settings = str(tmp_path), Settings(model_sha256="1")
-    write_video(processed(), settings, out)
+    write_video(tabulate(processed(), settings), VIDEO.video_id, out)
 
     def fail(table, path, temp_dir):
         raise OSError("No space left on device")
 
     monkeypatch.setattr("transforms.write_tables.write_parquet", fail)
     with pytest.raises(OSError, match="No space"):
-        write_video(processed(), settings, out)
+        write_video(tabulate(processed(), settings), VIDEO.video_id, out)
     assert not is_done(VIDEO, out, settings.config_hash())

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tiny_faces import write_faces
 
 from models import training
 from models.augmentation import RandomAffine, augmentation
@@ -15,6 +14,7 @@ from models.data import FaceSet, read_parquet, read_training, soft_targets
 from models.registry import get_architecture
 from pipeline.cli import main
 from schemas.emotions import EMOTIONS
+from tests.tiny_faces import write_faces
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from schemas import VERSION
 from schemas.emotions import EMOTIONS
 from schemas.settings import Settings
 from schemas.tables import (
+    APPEARANCE,
     EMOTION_LABEL,
     FAILURES,
     SAMPLES,
@@ -29,13 +30,27 @@ _LONGEST_SPAN = 2.0
 
 def tabulate(timeline: Timeline, settings: Settings) -> dict[str, pa.Table]:
     """The video's rows for each table, by table name, with explicit schemas and metadata."""
-    tables = {
+    return in_full(
+        {
+            **tabulate_tracks(timeline),
+            "failures": _failures(timeline),
+            "videos": _videos(timeline, settings),
+        },
+        settings,
+    )
+
+
+def tabulate_tracks(timeline: Timeline) -> dict[str, pa.Table]:
+    """The tables that tracking and smoothing decide: `timelines`, `samples`, `tracks`."""
+    return {
         "timelines": _timelines(timeline.faces),
         "samples": _samples(timeline.samples),
         "tracks": _tracks(timeline),
-        "failures": _failures(timeline),
-        "videos": _videos(timeline, settings),
     }
+
+
+def in_full(tables: dict[str, pa.Table], settings: Settings) -> dict[str, pa.Table]:
+    """The tables with version, labels and settings in their metadata."""
     config = settings.to_json()
     return {
         name: table.replace_schema_metadata(with_metadata(table.schema, config).metadata)
@@ -56,6 +71,7 @@ def _timelines(faces: FaceColumns) -> pa.Table:
         "sample": faces.sample,
         "pts_us": faces.pts_us,
         "time_s": faces.pts_us / 1e6,
+        "shot": faces.shot,
         "score": faces.score,
         "confidence": faces.smoothed.max(axis=1, initial=0.0),
     }
@@ -65,6 +81,7 @@ def _timelines(faces: FaceColumns) -> pa.Table:
         columns["raw_" + emotion] = faces.raw[:, column]
     arrays = {name: pa.array(np.ascontiguousarray(value)) for name, value in columns.items()}
     arrays["emotion"] = _labels(faces.smoothed.argmax(axis=1))
+    arrays["appearance"] = pa.array([row.tobytes() for row in faces.appearance], APPEARANCE)
     return pa.table([arrays[name].cast(TIMELINES.field(name).type) for name in TIMELINES.names], TIMELINES)
 
 
@@ -74,6 +91,7 @@ def _samples(samples: SampleColumns) -> pa.Table:
             "sample": samples.sample,
             "pts_us": samples.pts_us,
             "time_s": samples.pts_us / 1e6,
+            "shot": samples.shot,
             "status": pa.array(samples.status.tolist(), pa.string()),
             "faces": samples.faces,
         },
@@ -108,6 +126,7 @@ def _track_row(faces: FaceColumns, rows: np.ndarray, spans: np.ndarray) -> dict[
     best = max(pictured, key=lambda row: faces.score[row] * faces.boxes[row, 2:].prod(), default=None)
     return {
         "track_id": int(faces.track[rows[0]]),
+        "shot": int(faces.shot[rows[0]]),
         "start_s": faces.pts_us[rows[0]] / 1e6,
         "end_s": faces.pts_us[rows[-1]] / 1e6,
         "samples": len(rows),

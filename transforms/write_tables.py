@@ -1,6 +1,9 @@
 """WriteTables: one file per table and video, each whole or absent, the row in `videos` last."""
 
+from collections.abc import Mapping
+
 import apache_beam as beam
+import pyarrow as pa
 
 from schemas.elements import Video
 from schemas.settings import Settings
@@ -10,17 +13,20 @@ from transforms.tables import tabulate
 from transforms.timeline import Timeline
 
 
-def write_video(timeline: Timeline, settings: Settings, out: str) -> str:
-    """Write one video's tables below `out` and return its id.
+def write_video(tables: Mapping[str, pa.Table], video_id: str, out: str) -> None:
+    """Write one video's part of every table below `out`.
 
     The old row in `videos` goes first: a crash in between leaves a video that is not done, never
     one that is done with tables of two runs.
     """
-    video_id = timeline.video.video_id
     delete(table_path(out, "videos", video_id))
-    tables = tabulate(timeline, settings)
     for name in TABLES:
         write_parquet(tables[name], table_path(out, name, video_id), scratch_folder(out))
+
+
+def _write(timeline: Timeline, settings: Settings, out: str) -> str:
+    video_id = timeline.video.video_id
+    write_video(tabulate(timeline, settings), video_id, out)
     return video_id
 
 
@@ -43,4 +49,4 @@ class WriteTables(beam.PTransform):
 
     def expand(self, timelines: beam.PCollection[Timeline]) -> beam.PCollection[str]:
         """Wire the step."""
-        return timelines | beam.Map(write_video, self._settings, self._out).with_output_types(str)
+        return timelines | beam.Map(_write, self._settings, self._out).with_output_types(str)

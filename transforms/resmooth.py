@@ -1,0 +1,76 @@
+"""Track and smooth a video again from its stored rows alone; no video and no model is needed."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+
+from schemas import VERSION
+from schemas.elements import Video
+from schemas.emotions import EMOTIONS
+from schemas.settings import Settings
+from schemas.tables import TABLES, VIDEOS
+from transforms.storage import read_parquet, table_path
+from transforms.tables import in_full, tabulate_tracks
+from transforms.timeline import FaceColumns, SampleColumns, Timeline, smooth_tracks, track
+from transforms.tracking import APPEARANCE_BYTES
+from transforms.write_tables import write_video
+
+
+def resmooth_video(out: str, video_id: str, smoothing: str, window_s: float | None) -> None:
+    """Rewrite one video's tables as a run with this smoothing would have written them.
+
+    Faces that a run had dropped stay in `failures`: tracking gives the same answer without them.
+    """
+    stored = {name: read_parquet(table_path(out, name, video_id), TABLES[name].names) for name in TABLES}
+    [row] = stored["videos"].to_pylist()
+    settings = replace(Settings(**json.loads(row["config_json"])), smoothing=smoothing, window_s=window_s)
+    video = Video(video_id, row["uri"], row["fingerprint"], 0)
+    timeline = track(Timeline(video, None, (), _samples(stored["samples"]), _faces(stored)))
+    tables = tabulate_tracks(smooth_tracks(timeline, smoothing, window_s))
+    row |= {
+        "tracks": tables["tracks"].num_rows,
+        "config_hash": settings.config_hash(),
+        "config_json": settings.to_json(),
+        "code_version": VERSION,
+        "processed_at": datetime.now(UTC),
+    }
+    videos = pa.Table.from_pylist([row], VIDEOS)
+    write_video(
+        in_full({**tables, "failures": stored["failures"], "videos": videos}, settings), video_id, out
+    )
+
+
+def _samples(table: pa.Table) -> SampleColumns:
+    return SampleColumns(
+        sample=table["sample"].to_numpy(),
+        pts_us=table["pts_us"].to_numpy(),
+        status=np.array(table["status"].to_pylist(), dtype=object),
+        faces=table["faces"].to_numpy(),
+        shot=table["shot"].to_numpy(),
+    )
+
+
+def _faces(stored: dict[str, pa.Table]) -> FaceColumns:
+    table = stored["timelines"]
+    track_id = table["track_id"].to_numpy()
+    raw = np.column_stack([table["raw_" + emotion].to_numpy() for emotion in EMOTIONS])
+    appearance = np.frombuffer(b"".join(table["appearance"].to_pylist()), dtype=np.uint8)
+    thumbnail = [b""] * len(track_id)
+    for old in stored["tracks"].select(["track_id", "thumbnail"]).to_pylist():
+        # One face of the old track hands its picture on to whatever track it is in now.
+        thumbnail[int(np.flatnonzero(track_id == old["track_id"])[0])] = old["thumbnail"] or b""
+    return FaceColumns(
+        sample=table["sample"].to_numpy(),
+        pts_us=table["pts_us"].to_numpy(),
+        boxes=np.column_stack([table[name].to_numpy() for name in "xywh"]),
+        score=table["score"].to_numpy(),
+        raw=raw,
+        appearance=appearance.reshape(-1, APPEARANCE_BYTES),
+        thumbnail=thumbnail,
+        shot=table["shot"].to_numpy(),
+        track=track_id,
+        smoothed=raw,
+    )
