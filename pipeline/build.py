@@ -25,6 +25,9 @@ class Execution:
     segment_seconds: float = 60.0  # 0: each video in one piece
     segment_timeout: float = 300.0  # seconds a decoder may take for a segment
     batch_size: int = 64
+    model: str = ""  # where workers load the weights from, when not by the settings' name
+    gpu: bool = False  # classify on a GPU or not at all
+    gpu_stage: str = ""  # the accelerator of workers that only classify; "": on those that find faces
 
 
 def emotion_timelines(
@@ -41,7 +44,12 @@ def emotion_timelines(
         | SampleFrames(settings.sampling_rate, execution.segment_timeout)
     )
     found = frames.chunks | DetectFaces(settings, model)
-    faces = found.crops | ClassifyEmotions(settings.model, execution.batch_size)
+    crops = found.crops
+    classify = ClassifyEmotions(execution.model or settings.model, execution.batch_size, execution.gpu)
+    if execution.gpu_stage:
+        crops |= "ToGpuWorkers" >> beam.Reshuffle()
+        classify = classify.with_resource_hints(accelerator=execution.gpu_stage)
+    faces = crops | classify
     records = {
         "video": videos,
         "infos": planned[plan_segments.INFOS],

@@ -146,16 +146,31 @@ def main() -> None:
     help="End the run when more than this part of the videos cannot be read.",
 )
 @click.option("--runner", default="local", help="local, dataflow, or the name of another Beam runner.")
+@click.option("--project", help="Google Cloud project that Dataflow runs in.")
+@click.option("--region", help="Google Cloud region that Dataflow runs in.")
+@click.option("--gpu", help="GPU of Dataflow's workers, such as nvidia-l4.")
+@click.option(
+    "--separate-gpu-stage", is_flag=True, help="Decode and detect on CPU workers, classify on GPU workers."
+)
+@click.option("--dry-run", is_flag=True, help="Show what Dataflow would be sent, and send nothing.")
+@click.option("--metrics", is_flag=True, help="Print what was counted and timed.")
 @_debug_option
 @click.pass_context
-def run(ctx: click.Context, **options: Any) -> None:
+def run(ctx: click.Context, dry_run: bool, metrics: bool, **options: Any) -> None:
     """Turn videos into tables: INPUTS are files, folders, globs, URIs or @lists of them."""
-    from pipeline.run import Request, execute
+    from pipeline.run import Request, dry_run_lines, execute
     from pipeline.summary import summary
+    from transforms.metrics import describe
 
     request = Request.check(beam_options=ctx.meta.get(_BEAM_OPTIONS, ()), **options)
+    if dry_run:
+        for line in dry_run_lines(request):
+            click.echo(line)
+        return
     outcome = execute(request)
     for line in summary(outcome, request.execution.out):
+        click.echo(line)
+    for line in describe(outcome.measured) if metrics else ():
         click.echo(line)
     sys.exit(3 if outcome.failed else 0)
 

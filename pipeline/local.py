@@ -13,6 +13,7 @@ from typing import IO
 import apache_beam as beam
 import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineResult
 
 from models.classifier import ModelSpec
 from pipeline.build import Execution, emotion_timelines
@@ -64,7 +65,7 @@ def run_wave(
     execution: Execution,
     workers: int,
     beam_options: Sequence[str],
-) -> None:
+) -> PipelineResult:
     """Run one pipeline over these videos to its end.
 
     Raises WorkerDiedError when a worker process ends by itself; whatever else a step raises comes
@@ -75,29 +76,28 @@ def run_wave(
         ["--runner=FnApiRunner", *(mode if workers > 1 else []), *beam_options], save_main_session=False
     )
 
-    def run() -> None:
+    def run() -> PipelineResult:
         pipeline = beam.Pipeline(options=options)
         emotion_timelines(pipeline | "FindVideos" >> beam.Create(videos), settings, model, execution)
-        pipeline.run().wait_until_finish()
+        result = pipeline.run()
+        result.wait_until_finish()
+        return result
 
-    if workers > 1:
-        _run_watched(run)
-    else:
-        run()
+    return _run_watched(run) if workers > 1 else run()
 
 
-def _run_watched(run: Callable[[], None]) -> None:
+def _run_watched(run: Callable[[], PipelineResult]) -> PipelineResult:
     """Call `run` in a thread, and stop waiting for it when one of Beam's worker processes dies.
 
     Beam starts each worker from a thread named run_worker, which raises when the process ends with
     an error; nobody looks at that thread, so the pipeline would wait for ever.
     """
     ended = threading.Event()
-    outcome: list[BaseException] = []
+    outcome: list[BaseException | PipelineResult] = []
 
     def target() -> None:
         try:
-            run()
+            outcome.append(run())
         except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
             outcome.append(error)
         ended.set()
@@ -120,12 +120,13 @@ def _run_watched(run: Callable[[], None]) -> None:
         ended.wait()
     finally:
         threading.excepthook = usual_hook
-    if outcome:
-        if isinstance(outcome[0], WorkerDiedError):
-            for child in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    child.kill()
+    if isinstance(outcome[0], WorkerDiedError):
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    if isinstance(outcome[0], BaseException):
         raise outcome[0]
+    return outcome[0]
 
 
 def prepare_workers(workers: int) -> None:

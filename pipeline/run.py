@@ -1,7 +1,10 @@
 """One run: from what the user asked for to tables that add up."""
 
+import sys
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import IO, Any
 
 import apache_beam as beam
@@ -9,19 +12,20 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from models.classifier import ModelSpec, read_model_spec
 from models.detectors import DETECTORS
-from pipeline import local
+from pipeline import dataflow, local
 from pipeline.build import Execution, emotion_timelines
 from pipeline.errors import RunError, UsageError
 from pipeline.progress import watch
 from pipeline.reconcile import check_sums
 from schemas.elements import Video
 from schemas.settings import Settings
+from transforms import metrics
 from transforms.find_videos import FindVideos, InputError, find_videos
 from transforms.smoothing import SMOOTHING_METHODS
 from transforms.storage import clear_scratch, scratch_folder
 from transforms.write_tables import is_done
 
-_RUNNERS = {"local": "FnApiRunner", "directrunner": "FnApiRunner", "dataflow": "DataflowRunner"}
+_RUNNERS = {"local": "FnApiRunner", "directrunner": "FnApiRunner", "dataflow": dataflow.RUNNER}
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Request:
     max_failure_ratio: float
     runner: str  # Beam's name
     beam_options: Sequence[str]
+    cloud: dataflow.Cloud
 
     @classmethod
     def check(
@@ -56,6 +61,10 @@ class Request:
         batch_size: int,
         no_crops: bool,
         runner: str,
+        project: str | None,
+        region: str | None,
+        gpu: str | None,
+        separate_gpu_stage: bool,
         **rest: Any,
     ) -> "Request":
         """Check names and paths; UsageError says what to do about one that is wrong."""
@@ -71,10 +80,13 @@ class Request:
                 "Beam's DaskRunner reports success and loses rows (RunInference answered for 16 of 20 "
                 "elements); choose another runner."
             )
-        try:
-            spec = read_model_spec(model)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        cloud = dataflow.Cloud(project, region, gpu, separate_gpu_stage)
+        if beam_runner == dataflow.RUNNER:
+            cloud.check()
+            dataflow.check_inputs(inputs, out)
+        elif cloud != dataflow.Cloud():
+            raise UsageError("--project, --region, --gpu and --separate-gpu-stage go with --runner dataflow.")
+        spec = _model_spec(model)
         settings = Settings(
             fps=fps,
             detector=detector,
@@ -91,10 +103,25 @@ class Request:
             segment_seconds=segment_seconds,
             segment_timeout=segment_timeout,
             batch_size=batch_size,
+            gpu=gpu is not None,
+            gpu_stage=cloud.gpu_stage,
         )
         return cls(
-            inputs=inputs, settings=settings, model=spec, execution=execution, runner=beam_runner, **rest
+            inputs=inputs,
+            settings=settings,
+            model=spec,
+            execution=execution,
+            runner=beam_runner,
+            cloud=cloud,
+            **rest,
         )
+
+
+def _model_spec(model: str) -> ModelSpec:
+    try:
+        return read_model_spec(model)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -103,6 +130,7 @@ class Outcome:
 
     rows: list[dict[str, Any]]
     skipped: int
+    measured: metrics.Measured = field(default_factory=dict)
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -132,12 +160,13 @@ def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> O
     done = [video for video in videos if not request.force and is_done(video, out, config_hash)]
     pending = [video for video in videos if video not in set(done)]
     rows = check_sums(done, out, config_hash)
+    measured: metrics.Measured = {}
     local.prepare_workers(request.workers)
     clear_scratch(out)
     with watch(terminal, len(pending), sum(video.size_bytes for video in pending)) as progress:
         for wave, seconds in local.waves(pending, request.wave_minutes * 60):
             progress.wave(seconds, sum(video.size_bytes for video in wave))
-            local.run_wave(
+            result = local.run_wave(
                 wave,
                 request.settings,
                 request.model,
@@ -145,26 +174,74 @@ def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> O
                 request.workers,
                 request.beam_options,
             )
+            metrics.add_up(measured, metrics.measured(result))
             rows += check_sums(wave, out, config_hash)
             progress.finished(len(wave))
             _check_failures(rows, request.max_failure_ratio)
     clear_scratch(out)
-    return Outcome(sorted(rows, key=lambda row: row["video_id"]), len(done))
+    return Outcome(sorted(rows, key=lambda row: row["video_id"]), len(done), measured)
 
 
 def _submit(request: Request, videos: Sequence[Video]) -> Outcome:
-    """Run one pipeline on another runner, wait for it, and check its tables."""
-    out, config_hash = request.execution.out, request.settings.config_hash()
-    options = PipelineOptions([f"--runner={request.runner}", *request.beam_options], save_main_session=False)
+    """Run one pipeline on another runner, wait for it, and check its tables.
+
+    A template is only written, not run: its outcome has no rows.
+    """
+    if request.runner == dataflow.RUNNER:
+        result = _send_to_dataflow(request)
+        if not result.has_job:
+            return Outcome([], 0)
+    else:
+        options = PipelineOptions(
+            [f"--runner={request.runner}", *request.beam_options], save_main_session=False
+        )
+        result = _pipeline(request, request.execution, options).run()
+    result.wait_until_finish()
+    rows = check_sums(videos, request.execution.out, request.settings.config_hash())
+    _check_failures(rows, request.max_failure_ratio)
+    return Outcome(rows, 0, metrics.measured(result))
+
+
+def _send_to_dataflow(request: Request) -> Any:
+    options = dataflow.job_options(request.cloud, request.execution.out, request.beam_options)
+    dataflow.check_region_has_gpu(request.cloud, options)
+    model = dataflow.model_location(request.model, options)
+    dataflow.upload_model(request.model, model)
+    with tempfile.TemporaryDirectory(prefix="affectline-") as folder:
+        wheel = dataflow.build_wheel(Path(folder))
+        result = _pipeline(
+            request, replace(request.execution, model=model), dataflow.pipeline_options(options, wheel)
+        ).run()
+    for line in dataflow.how_to_watch(result, options) if result.has_job else ():
+        print(line, file=sys.stderr)
+    return result
+
+
+def dry_run_lines(request: Request) -> list[str]:
+    """What Dataflow would be sent, built by Beam to the end; nothing is listed, sent or written."""
+    if request.runner != dataflow.RUNNER:
+        raise UsageError("--dry-run goes with --runner dataflow; for a run here, see `affectline plan`.")
+    options = dataflow.job_options(request.cloud, request.execution.out, request.beam_options)
+    model = dataflow.model_location(request.model, options)
+    with tempfile.TemporaryDirectory(prefix="affectline-") as folder:
+        wheel = dataflow.build_wheel(Path(folder))
+        dry = dataflow.pipeline_options(options | {"dry_run": True}, wheel)
+        result = _pipeline(request, replace(request.execution, model=model), dry).run()
+        return list(dataflow.describe(options, model, wheel, result.job.proto_pipeline))
+
+
+def _pipeline(request: Request, execution: Execution, options: PipelineOptions) -> beam.Pipeline:
+    """One pipeline over everything, for runners elsewhere."""
     pipeline = beam.Pipeline(options=options)
     found = pipeline | "FindVideos" >> FindVideos(request.inputs)
     if not request.force:
-        found |= "NotDone" >> beam.Filter(lambda video: not is_done(video, out, config_hash))
-    emotion_timelines(found, request.settings, request.model, request.execution)
-    pipeline.run().wait_until_finish()
-    rows = check_sums(videos, out, config_hash)
-    _check_failures(rows, request.max_failure_ratio)
-    return Outcome(rows, 0)
+        found |= "NotDone" >> beam.Filter(_is_pending, execution.out, request.settings.config_hash())
+    emotion_timelines(found, request.settings, request.model, execution)
+    return pipeline
+
+
+def _is_pending(video: Video, out: str, config_hash: str) -> bool:
+    return not is_done(video, out, config_hash)
 
 
 def _check_failures(rows: Sequence[dict[str, Any]], max_ratio: float) -> None:

@@ -5,6 +5,7 @@ import apache_beam as beam
 from schemas.elements import Video
 from schemas.settings import Settings
 from schemas.tables import TABLES
+from transforms import metrics
 from transforms.storage import delete, exists, read_parquet, table_path, write_parquet
 from transforms.tables import tabulate
 from transforms.timeline import Timeline
@@ -21,6 +22,7 @@ def write_video(timeline: Timeline, settings: Settings, out: str, temp_dir: str)
     tables = tabulate(timeline, settings)
     for name in TABLES:
         write_parquet(tables[name], table_path(out, name, video_id), temp_dir)
+    metrics.TABLES.inc()
     return video_id
 
 
