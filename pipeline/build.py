@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import apache_beam as beam
-from models.classifier import ModelSpec
 
+from models.classifier import ModelSpec
 from schemas.elements import Video
 from schemas.settings import Settings
 from transforms import plan_segments, sample_frames

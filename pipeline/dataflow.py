@@ -16,7 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from models.classifier import ModelSpec
-from pipeline.errors import UsageError
+from pipeline.errors import RunError, UsageError
 from schemas import VERSION
 from transforms.storage import exists, is_remote, join
 
@@ -58,7 +58,9 @@ class Cloud:
     def check(self) -> None:
         """UsageError when the options do not go together."""
         if self.gpu is not None and self.gpu not in GPU_MACHINES:
-            raise UsageError(f"There is no machine for the GPU '{self.gpu}'; choose {', '.join(GPU_MACHINES)}.")
+            raise UsageError(
+                f"There is no machine for the GPU '{self.gpu}'; choose {', '.join(GPU_MACHINES)}."
+            )
         if self.separate_gpu_stage and self.gpu is None:
             raise UsageError("--separate-gpu-stage needs --gpu: say which GPU classifies.")
 
@@ -74,9 +76,7 @@ def default_image(project: str, region: str, gpu: bool) -> str:
     """The image that docs/dataflow.md builds; its tag says which Beam and Python it must hold."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     name = "gpu" if gpu else "cpu"
-    return (
-        f"{region}-docker.pkg.dev/{project}/affectline/{name}:{VERSION}-beam{beam.__version__}-py{python}"
-    )
+    return f"{region}-docker.pkg.dev/{project}/affectline/{name}:{VERSION}-beam{beam.__version__}-py{python}"
 
 
 def check_image(image: str) -> None:
@@ -101,7 +101,8 @@ def check_inputs(inputs: Sequence[str], out: str) -> None:
     for text in inputs:
         if not is_remote(text):
             raise UsageError(
-                f"Dataflow's workers cannot read {text}; copy the videos (and @lists) to gs:// and name them there."
+                f"Dataflow's workers cannot read {text}; copy the videos (and @lists) to gs:// "
+                "and name them there."
             )
     if not out.startswith("gs://"):
         raise UsageError(f"Dataflow's workers cannot write to {out}; give an output that starts with gs://.")
@@ -126,7 +127,9 @@ def job_options(
         raise UsageError("Dataflow needs a region; give --region, best the one of the bucket.")
     scratch = theirs.get("temp_location") or join(out, "_tmp", "dataflow")
     if not _BUCKET_PATH.match(scratch):  # Beam would create a bucket of its own instead
-        raise UsageError(f"{scratch} is no path in a bucket; Google's bucket names have 3 to 63 of [a-z0-9._-].")
+        raise UsageError(
+            f"{scratch} is no path in a bucket; Google's bucket names have 3 to 63 of [a-z0-9._-]."
+        )
     moment = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
     gpu_everywhere = cloud.gpu is not None and not cloud.separate_gpu_stage
     ours: dict[str, Any] = {
@@ -193,7 +196,9 @@ def check_region_has_gpu(cloud: Cloud, options: Mapping[str, Any]) -> None:
         return
     if not answer.ok:
         return
-    zones = [place for place, found in answer.json().get("items", {}).items() if found.get("acceleratorTypes")]
+    zones = [
+        place for place, found in answer.json().get("items", {}).items() if found.get("acceleratorTypes")
+    ]
     regions = sorted({zone.removeprefix("zones/").rpartition("-")[0] for zone in zones})
     if regions and options["region"] not in regions:
         raise UsageError(
@@ -230,7 +235,9 @@ def build_wheel(folder: Path) -> Path:
         if path.is_file() and "__pycache__" not in path.parts
     }
     files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: affectline\nVersion: {VERSION}\n".encode()
-    files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: affectline\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files[f"{info}/WHEEL"] = (
+        b"Wheel-Version: 1.0\nGenerator: affectline\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
     record = f"{info}/RECORD"
     lines = [f"{name},sha256={_digest(content)},{len(content)}" for name, content in files.items()]
     files[record] = "\n".join([*lines, f"{record},,", ""]).encode()
@@ -258,6 +265,20 @@ def how_to_watch(result: Any, options: Mapping[str, Any]) -> Iterator[str]:
     yield f"  stop   gcloud dataflow jobs cancel {job} --region={region} --project={project}"
 
 
+def wait(result: Any) -> None:
+    """Wait for a job's end; RunError when it is not the good one."""
+    from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
+
+    try:
+        result.wait_until_finish()
+    except DataflowRuntimeException as error:
+        reason = str(error).partition("Error:\n")[2].strip().splitlines() or ["no reason given"]
+        raise RunError(
+            f"Dataflow job {result.job_id()} ended as {result.state}: {reason[-1]}; see its log on the "
+            "page above. Finished videos are kept, and the same command continues with the rest."
+        ) from error
+
+
 def describe(options: Mapping[str, Any], model: str, wheel: Path, proto: Any) -> Iterator[str]:
     """A dry run's lines: every option, what is staged, and the steps with resource hints.
 
@@ -277,7 +298,7 @@ def describe(options: Mapping[str, Any], model: str, wheel: Path, proto: Any) ->
     for step in steps(proto):
         hints = environments[step.environment_id].resource_hints if step.environment_id else {}
         wanted = ", ".join(f"{urn.split(':')[2]} {value.decode()}" for urn, value in hints.items())
-        yield f"  {step.unique_name}" + (f" [{wanted}]" if wanted else "")
+        yield f"  {step.unique_name}" + (f" needs {wanted}" if wanted else "")
 
 
 def steps(proto: Any) -> list[Any]:

@@ -191,12 +191,13 @@ def _submit(request: Request, videos: Sequence[Video]) -> Outcome:
         result = _send_to_dataflow(request)
         if not result.has_job:
             return Outcome([], 0)
+        dataflow.wait(result)
     else:
         options = PipelineOptions(
             [f"--runner={request.runner}", *request.beam_options], save_main_session=False
         )
         result = _pipeline(request, request.execution, options).run()
-    result.wait_until_finish()
+        result.wait_until_finish()
     rows = check_sums(videos, request.execution.out, request.settings.config_hash())
     _check_failures(rows, request.max_failure_ratio)
     return Outcome(rows, 0, metrics.measured(result))

@@ -7,8 +7,8 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
-from models.classifier import Classifier, load_classifier
 
+from models.classifier import Classifier, load_classifier
 from schemas.elements import Face
 from transforms import metrics
 from transforms.detect_faces import FaceCrop

@@ -9,8 +9,8 @@ import apache_beam as beam
 import cv2
 import numpy as np
 from apache_beam.pvalue import TaggedOutput
-from models.classifier import ModelSpec, make_crop
 
+from models.classifier import ModelSpec, make_crop
 from models.detectors import Box, Detector, make_detector
 from schemas.elements import NO_FACE, OK, Face, Sample
 from schemas.settings import Settings
