@@ -168,6 +168,8 @@ def run(ctx: click.Context, dry_run: bool, metrics: bool, **options: Any) -> Non
             click.echo(line)
         return
     outcome = execute(request)
+    if outcome is None:
+        return
     for line in summary(outcome, request.execution.out):
         click.echo(line)
     for line in describe(outcome.measured) if metrics else ():

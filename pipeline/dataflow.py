@@ -207,8 +207,8 @@ def check_region_has_gpu(cloud: Cloud, options: Mapping[str, Any]) -> None:
 
 
 def model_location(spec: ModelSpec, options: Mapping[str, Any]) -> str:
-    """Where workers load a model from: a file goes to the job's bucket, a name stands in the package."""
-    if not spec.name.endswith(".keras"):
+    """Where workers load a model from: a file here goes to the job's bucket; other names they understand."""
+    if not spec.name.endswith(".keras") or is_remote(spec.name):
         return spec.name
     return join(options["temp_location"], "models", f"{spec.sha256}.keras")
 

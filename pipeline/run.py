@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import apache_beam as beam
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from models.classifier import ModelSpec, read_model_spec
@@ -22,7 +23,7 @@ from schemas.settings import Settings
 from transforms import metrics
 from transforms.find_videos import FindVideos, InputError, find_videos
 from transforms.smoothing import SMOOTHING_METHODS
-from transforms.storage import clear_scratch, scratch_folder
+from transforms.storage import LocalCopies, clear_scratch, scratch_folder
 from transforms.write_tables import is_done
 
 _RUNNERS = {"local": "FnApiRunner", "directrunner": "FnApiRunner", "dataflow": dataflow.RUNNER}
@@ -118,10 +119,14 @@ class Request:
 
 
 def _model_spec(model: str) -> ModelSpec:
+    """What is known of a model by its name, its file or the URI of its file."""
     try:
-        return read_model_spec(model)
+        with LocalCopies() as copies:
+            return replace(read_model_spec(copies.path(model, fingerprint="")), name=model)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    except (OSError, BeamIOError) as error:
+        raise UsageError(f"The model {model} cannot be read: {error}.") from error
 
 
 @dataclass(frozen=True)
@@ -138,8 +143,10 @@ class Outcome:
         return [row for row in self.rows if row["status"] == "failed"]
 
 
-def execute(request: Request) -> Outcome:
+def execute(request: Request) -> Outcome | None:
     """Find the videos, process those that are not done, and check that all tables add up.
+
+    None when all there is to do is to write a template, which others will run.
 
     Raises UsageError before anything is written, and RunError when the run itself fails.
     """
@@ -182,15 +189,12 @@ def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> O
     return Outcome(sorted(rows, key=lambda row: row["video_id"]), len(done), measured)
 
 
-def _submit(request: Request, videos: Sequence[Video]) -> Outcome:
-    """Run one pipeline on another runner, wait for it, and check its tables.
-
-    A template is only written, not run: its outcome has no rows.
-    """
+def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
+    """Run one pipeline on another runner, wait for it, and check its tables."""
     if request.runner == dataflow.RUNNER:
         result = _send_to_dataflow(request)
         if not result.has_job:
-            return Outcome([], 0)
+            return None
         dataflow.wait(result)
     else:
         options = PipelineOptions(
