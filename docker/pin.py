@@ -1,4 +1,4 @@
-"""Writes docker/requirements-cpu.txt and -gpu.txt: an image's packages, each in the version pip chooses today.
+"""Writes docker/requirements-cpu.txt and -gpu.txt: an image's packages in the versions pip chooses today.
 
 Run it with the Python version of the image: `python3.11 docker/pin.py`.
 """
