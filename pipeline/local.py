@@ -12,8 +12,10 @@ from typing import IO
 
 import apache_beam as beam
 import psutil
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, PortableOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
+from apache_beam.transforms.environments import ExternalEnvironment
 
 from models.classifier import ModelSpec
 from pipeline.build import Execution, emotion_timelines
@@ -71,13 +73,17 @@ def run_wave(
     Raises WorkerDiedError when a worker process ends by itself; whatever else a step raises comes
     through as Beam wraps it.
     """
-    mode = ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
     options = PipelineOptions(
-        ["--runner=FnApiRunner", *(mode if workers > 1 else []), *beam_options], save_main_session=False
+        [f"--direct_num_workers={workers}", *beam_options], runner="FnApiRunner", save_main_session=False
     )
+    environment = None
+    if options.view_as(PortableOptions).environment_type == "EXTERNAL":  # a pool of workers that others started
+        environment = ExternalEnvironment.from_options(options.view_as(PortableOptions))
+    elif workers > 1:
+        options.view_as(DirectOptions).direct_running_mode = "multi_processing"
 
     def run() -> PipelineResult:
-        pipeline = beam.Pipeline(options=options)
+        pipeline = beam.Pipeline(FnApiRunner(default_environment=environment), options)
         emotion_timelines(pipeline | "FindVideos" >> beam.Create(videos), settings, model, execution)
         result = pipeline.run()
         result.wait_until_finish()
