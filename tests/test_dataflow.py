@@ -15,12 +15,13 @@ pytest.importorskip("gcp_storage_emulator")
 
 import apache_beam as beam
 
+from flex_template.main import command as template_command
 from pipeline import dataflow
 from pipeline.cli import main
 from schemas import VERSION
 from tests import cloud
 from tests.clips import astronaut_clip
-from tests.test_run import assert_same_tables
+from tests.test_run import assert_same_tables, load
 
 PROJECT = "test-project"
 VIDEOS = f"gs://{cloud.BUCKET}/videos"
@@ -93,10 +94,7 @@ def test_a_bucket_and_a_folder_give_the_same_rows(local_tables, clips, model, tm
     result = affectline("run", clips, "-o", tmp_path / "out", *FAST, *model)
     assert result.exit_code == 3, result.output
     for table in ("timelines", "samples", "tracks"):
-        here, there = (
-            pd.read_parquet(folder / table).drop(columns="video_id")
-            for folder in (tmp_path / "out", local_tables)
-        )
+        here, there = load(tmp_path / "out", table), load(local_tables, table)
         pd.testing.assert_frame_equal(here, there)
 
 
@@ -350,3 +348,29 @@ def test_a_job_goes_over_grpc_as_in_production(storage, model, tmp_path):
     # This Dataflow says that it is done and has done nothing: the sums must find out.
     assert process.returncode == 1
     assert "was matched but has no row in `videos`" in process.stderr
+
+
+def test_a_template_is_written_and_not_run(service, model, local_tables, tmp_path):
+    """As Google's template launcher does it; the model lies in the bucket."""
+    where = f"gs://{cloud.BUCKET}/template"
+    cloud.upload(Path(model[1]).parent, f"{where}/models")
+    arguments = [
+        f"--inputs={VIDEOS}/**",
+        f"--output={where}/out",
+        f"--model={where}/models/{Path(model[1]).name}",
+        "--detector=haar",
+        "--smoothing=ema",
+        f"--project={PROJECT}",
+        "--region=us-central1",
+        f"--template_location={where}/job.json",
+        *service.options,
+    ]
+    result = affectline(*template_command(arguments))
+    assert (result.exit_code, result.output) == (0, "")
+    assert service.jobs == []
+    job = json.loads(cloud.read(f"{where}/job.json"))
+    assert job["environment"]["workerPools"][0]["machineType"] == "n2-standard-8"
+    cloud.run_staged(job, tmp_path / "worker")
+    tables = cloud.download(f"{where}/out", tmp_path / "tables")
+    for table in ("timelines", "samples", "tracks"):
+        pd.testing.assert_frame_equal(load(tables, table), load(local_tables, table), rtol=0, atol=1e-4)
