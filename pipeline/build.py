@@ -5,15 +5,19 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from models.classifier import ModelSpec
-from schemas.elements import Video
+from schemas.elements import Segment, Video
 from schemas.settings import Settings
 from transforms import plan_segments, sample_frames
 from transforms.classify_emotions import ClassifyEmotions
 from transforms.detect_faces import DetectFaces
 from transforms.plan_segments import PlanSegments
 from transforms.sample_frames import SampleFrames
+from transforms.storage import is_remote
 from transforms.track_faces import SmoothEmotions, TrackFaces
 from transforms.write_tables import WriteTables
+
+# Segments that are worth a copy of a remote video: few copies, and still many tasks for many workers.
+_SEGMENTS_A_COPY = 10
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,9 @@ def emotion_timelines(
     frames = (
         planned.segments
         # Frames are large and never travel: what follows is one fused stage up to the face rows.
-        | beam.Reshuffle()
+        | beam.WithKeys(read_together)
+        | beam.ReshufflePerKey()
+        | beam.Values()
         | SampleFrames(settings.sampling_rate, execution.segment_timeout)
     )
     found = frames.chunks | DetectFaces(settings, model)
@@ -67,6 +73,12 @@ def emotion_timelines(
         | SmoothEmotions(settings)
         | WriteTables(settings, execution.out, execution.temp_dir)
     )
+
+
+def read_together(segment: Segment) -> str:
+    """A key that segments share when one worker shall read them: neighbours in a video it has to copy first."""
+    group = segment.number // _SEGMENTS_A_COPY if is_remote(segment.video.uri) else segment.number
+    return f"{segment.video.video_id}/{group}"
 
 
 def _video_id(record: tuple) -> str:

@@ -56,7 +56,13 @@ class Cloud:
     separate_gpu_stage: bool = False
 
     def check(self) -> None:
-        """UsageError when the options do not go together."""
+        """UsageError when the options do not go together, or Google's libraries are missing."""
+        try:
+            import google.cloud.dataflow_v1beta3  # noqa: F401
+        except ImportError as error:
+            raise UsageError(
+                "Dataflow needs Google's libraries; install them with `pip install 'affectline[dataflow]'`."
+            ) from error
         if self.gpu is not None and self.gpu not in GPU_MACHINES:
             raise UsageError(
                 f"There is no machine for the GPU '{self.gpu}'; choose {', '.join(GPU_MACHINES)}."

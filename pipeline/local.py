@@ -77,7 +77,7 @@ def run_wave(
         [f"--direct_num_workers={workers}", *beam_options], runner="FnApiRunner", save_main_session=False
     )
     environment = None
-    if options.view_as(PortableOptions).environment_type == "EXTERNAL":  # a pool of workers that others started
+    if options.view_as(PortableOptions).environment_type == "EXTERNAL":  # a pool others started
         environment = ExternalEnvironment.from_options(options.view_as(PortableOptions))
     elif workers > 1:
         options.view_as(DirectOptions).direct_running_mode = "multi_processing"

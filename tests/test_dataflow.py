@@ -17,8 +17,10 @@ import apache_beam as beam
 
 from flex_template.main import command as template_command
 from pipeline import dataflow
+from pipeline.build import read_together
 from pipeline.cli import main
 from schemas import VERSION
+from schemas.elements import Segment, Video
 from tests import cloud
 from tests.clips import astronaut_clip
 from tests.test_run import assert_same_tables, load
@@ -239,6 +241,13 @@ def test_refusals_are_one_sentence_and_nothing_is_sent(arguments, message, model
     assert len(result.output.strip().splitlines()) == 1
 
 
+def test_without_googles_libraries_the_extra_is_named(model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "google.cloud.dataflow_v1beta3", None)
+    result = affectline("run", *BUCKETS, *ON_DATAFLOW, *model)
+    assert result.exit_code == 2
+    assert "pip install 'affectline[dataflow]'" in result.output
+
+
 def test_a_region_without_the_gpu_is_refused(service, model):
     service.gpu_zones = ["europe-west4-b", "asia-east1-c"]
     out = f"gs://{cloud.BUCKET}/nowhere"
@@ -374,3 +383,12 @@ def test_a_template_is_written_and_not_run(service, model, local_tables, tmp_pat
     tables = cloud.download(f"{where}/out", tmp_path / "tables")
     for table in ("timelines", "samples", "tracks"):
         pd.testing.assert_frame_equal(load(tables, table), load(local_tables, table), rtol=0, atol=1e-4)
+
+
+def test_neighbouring_segments_share_a_copy_of_a_remote_video():
+    def groups(uri):
+        video = Video("v-1", uri, "1-1", 1)
+        return [read_together(Segment(video, number, 0, -1, 0)) for number in range(25)]
+
+    assert [len(set(groups(uri))) for uri in ("/videos/v.mp4", "gs://some-bucket/v.mp4")] == [25, 3]
+    assert groups("gs://some-bucket/v.mp4")[9:11] == ["v-1/0", "v-1/1"]
