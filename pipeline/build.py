@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import apache_beam as beam
+from apache_beam.transforms.util import ReshufflePerKey
 
 from models.classifier import ModelSpec
 from schemas.elements import Segment, Video
@@ -45,7 +46,7 @@ def emotion_timelines(
         planned.segments
         # Frames are large and never travel: what follows is one fused stage up to the face rows.
         | beam.WithKeys(read_together)
-        | beam.ReshufflePerKey()
+        | ReshufflePerKey()
         | beam.Values()
         | SampleFrames(settings.sampling_rate, execution.segment_timeout)
     )
@@ -76,7 +77,7 @@ def emotion_timelines(
 
 
 def read_together(segment: Segment) -> str:
-    """A key that segments share when one worker shall read them: neighbours in a video it has to copy first."""
+    """A key that segments share when one worker shall read them: neighbours in a video to be copied first."""
     group = segment.number // _SEGMENTS_A_COPY if is_remote(segment.video.uri) else segment.number
     return f"{segment.video.video_id}/{group}"
 
