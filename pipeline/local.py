@@ -12,7 +12,10 @@ from typing import IO
 
 import apache_beam as beam
 import psutil
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, PortableOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineResult
+from apache_beam.transforms.environments import ExternalEnvironment
 
 from models.classifier import ModelSpec
 from pipeline.build import Execution, emotion_timelines
@@ -62,40 +65,43 @@ def run_wave(
     execution: Execution,
     workers: int,
     beam_options: Sequence[str],
-) -> None:
+) -> PipelineResult:
     """Run one pipeline over these videos to its end.
 
     Raises WorkerDiedError when a worker process ends by itself; whatever else a step raises comes
     through as Beam wraps it.
     """
-    mode = ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
     options = PipelineOptions(
-        ["--runner=FnApiRunner", *(mode if workers > 1 else []), *beam_options], save_main_session=False
+        [f"--direct_num_workers={workers}", *beam_options], runner="FnApiRunner", save_main_session=False
     )
+    environment = None
+    if options.view_as(PortableOptions).environment_type == "EXTERNAL":  # a pool others started
+        environment = ExternalEnvironment.from_options(options.view_as(PortableOptions))
+    elif workers > 1:
+        options.view_as(DirectOptions).direct_running_mode = "multi_processing"
 
-    def run() -> None:
-        pipeline = beam.Pipeline(options=options)
+    def run() -> PipelineResult:
+        pipeline = beam.Pipeline(FnApiRunner(default_environment=environment), options)
         emotion_timelines(pipeline | "FindVideos" >> beam.Create(videos), settings, model, execution)
-        pipeline.run().wait_until_finish()
+        result = pipeline.run()
+        result.wait_until_finish()
+        return result
 
-    if workers > 1:
-        _run_watched(run)
-    else:
-        run()
+    return _run_watched(run) if workers > 1 else run()
 
 
-def _run_watched(run: Callable[[], None]) -> None:
+def _run_watched(run: Callable[[], PipelineResult]) -> PipelineResult:
     """Call `run` in a thread, and stop waiting for it when one of Beam's worker processes dies.
 
     Beam starts each worker from a thread named run_worker, which raises when the process ends with
     an error; nobody looks at that thread, so the pipeline would wait for ever.
     """
     ended = threading.Event()
-    outcome: list[BaseException] = []
+    outcome: list[BaseException | PipelineResult] = []
 
     def target() -> None:
         try:
-            run()
+            outcome.append(run())
         except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
             outcome.append(error)
         ended.set()
@@ -118,12 +124,13 @@ def _run_watched(run: Callable[[], None]) -> None:
         ended.wait()
     finally:
         threading.excepthook = usual_hook
-    if outcome:
-        if isinstance(outcome[0], WorkerDiedError):
-            for child in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    child.kill()
+    if isinstance(outcome[0], WorkerDiedError):
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    if isinstance(outcome[0], BaseException):
         raise outcome[0]
+    return outcome[0]
 
 
 def prepare_workers(workers: int) -> None:

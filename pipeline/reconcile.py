@@ -1,6 +1,7 @@
 """The sums a run must balance: every input in `videos`, every count equal to the rows it counts."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -41,3 +42,16 @@ def _row_count(path: str) -> int:
     if is_remote(path):
         return read_parquet(path, []).num_rows
     return pq.read_metadata(path).num_rows
+
+
+def vanished(videos: Sequence[Video], out: str) -> list[str]:
+    """Local files that a local `out` has rows of, that were not matched now, and that are gone."""
+    if is_remote(out):
+        return []
+    matched = {video.video_id for video in videos}
+    uris = [
+        read_parquet(str(path), ["uri"])["uri"][0].as_py()
+        for path in sorted(Path(out).glob("videos/video_id=*/part-0.parquet"))
+        if path.parent.name.removeprefix("video_id=") not in matched
+    ]
+    return [uri for uri in uris if not is_remote(uri) and not exists(uri)]

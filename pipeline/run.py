@@ -1,27 +1,34 @@
 """One run: from what the user asked for to tables that add up."""
 
+import sys
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import IO, Any
 
 import apache_beam as beam
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from models.classifier import ModelSpec, read_model_spec
 from models.detectors import DETECTORS
-from pipeline import local
+from pipeline import dataflow, local
 from pipeline.build import Execution, emotion_timelines
 from pipeline.errors import RunError, UsageError
 from pipeline.progress import watch
-from pipeline.reconcile import check_sums
+from pipeline.reconcile import check_sums, vanished
 from schemas.elements import Video
 from schemas.settings import Settings
+from transforms import metrics
 from transforms.find_videos import FindVideos, InputError, find_videos
 from transforms.smoothing import SMOOTHING_METHODS
-from transforms.storage import clear_scratch
+from transforms.storage import LocalCopies, clear_scratch
 from transforms.write_tables import is_done
 
-_RUNNERS = {"local": "FnApiRunner", "directrunner": "FnApiRunner", "dataflow": "DataflowRunner"}
+_RUNNERS = {"local": "FnApiRunner", "directrunner": "FnApiRunner", "dataflow": dataflow.RUNNER}
+_CHECKS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Request:
     max_failure_ratio: float
     runner: str  # Beam's name
     beam_options: Sequence[str]
+    cloud: dataflow.Cloud
 
 
 def check_settings(
@@ -54,10 +62,7 @@ def check_settings(
     if detector not in DETECTORS:
         raise UsageError(f"There is no detector '{detector}'; choose one of {', '.join(DETECTORS)}.")
     check_smoothing(smoothing)
-    try:
-        spec = read_model_spec(model)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    spec = _model_spec(model)
     settings = Settings(
         fps=fps,
         detector=detector,
@@ -77,14 +82,20 @@ def check_smoothing(name: str) -> None:
         raise UsageError(f"There is no smoothing '{name}'; choose one of {', '.join(SMOOTHING_METHODS)}.")
 
 
-def check_runner(name: str) -> str:
-    """Beam's name of a runner; UsageError for one that loses data."""
+def check_runner(name: str, cloud: dataflow.Cloud, inputs: Sequence[str], out: str) -> str:
+    """Beam's name of a runner; UsageError for one that loses data, or that cannot do this job."""
     if "dask" in name.lower():
         raise UsageError(
             "Beam's DaskRunner reports success and loses rows (RunInference answered for 16 of 20 "
             "elements); choose another runner."
         )
-    return _RUNNERS.get(name.lower(), name)
+    beam_runner = _RUNNERS.get(name.lower(), name)
+    if beam_runner == dataflow.RUNNER:
+        cloud.check()
+        dataflow.check_inputs(inputs, out)
+    elif cloud != dataflow.Cloud():
+        raise UsageError("--project, --region, --gpu and --separate-gpu-stage go with --runner dataflow.")
+    return beam_runner
 
 
 def match(inputs: Sequence[str]) -> list[Video]:
@@ -95,12 +106,25 @@ def match(inputs: Sequence[str]) -> list[Video]:
         raise UsageError(str(error)) from error
 
 
+def _model_spec(model: str) -> ModelSpec:
+    """What is known of a model by its name, its file or the URI of its file."""
+    try:
+        with LocalCopies() as copies:
+            return replace(read_model_spec(copies.path(model, fingerprint="")), name=model)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    except (OSError, BeamIOError) as error:
+        raise UsageError(f"The model {model} cannot be read: {error}.") from error
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended: the row in `videos` of every input, and how many were done before it."""
 
     rows: list[dict[str, Any]]
     skipped: int
+    measured: metrics.Measured = field(default_factory=dict)
+    vanished: Sequence[str] = ()  # files that have rows from an earlier run and are no longer there
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -108,8 +132,10 @@ class Outcome:
         return [row for row in self.rows if row["status"] == "failed"]
 
 
-def execute(request: Request) -> Outcome:
+def execute(request: Request) -> Outcome | None:
     """Find the videos, process those that are not done, and check that all tables add up.
+
+    None when all there is to do is to write a template, which others will run.
 
     Raises UsageError before anything is written, and RunError when the run itself fails.
     """
@@ -124,15 +150,19 @@ def execute(request: Request) -> Outcome:
 
 def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> Outcome:
     out, config_hash = request.execution.out, request.settings.config_hash()
-    done = [video for video in videos if not request.force and is_done(video, out, config_hash)]
-    pending = [video for video in videos if video not in set(done)]
+    done: list[Video] = []
+    pending: list[Video] = []
+    for video in videos:
+        finished = not request.force and is_done(video, out, config_hash)
+        (done if finished else pending).append(video)
     rows = check_sums(done, out, config_hash)
+    measured: metrics.Measured = {}
     local.prepare_workers(request.workers)
     clear_scratch(out)
     with watch(terminal, len(pending), sum(video.size_bytes for video in pending)) as progress:
         for wave, seconds in local.waves(pending, request.wave_minutes * 60):
             progress.wave(seconds, sum(video.size_bytes for video in wave))
-            local.run_wave(
+            result = local.run_wave(
                 wave,
                 request.settings,
                 request.model,
@@ -140,26 +170,78 @@ def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> O
                 request.workers,
                 request.beam_options,
             )
+            metrics.add_up(measured, metrics.measured(result))
             rows += check_sums(wave, out, config_hash)
             progress.finished(len(wave))
             _check_failures(rows, request.max_failure_ratio)
     clear_scratch(out)
-    return Outcome(sorted(rows, key=lambda row: row["video_id"]), len(done))
+    return Outcome(sorted(rows, key=lambda row: row["video_id"]), len(done), measured, vanished(videos, out))
 
 
-def _submit(request: Request, videos: Sequence[Video]) -> Outcome:
+def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
     """Run one pipeline on another runner, wait for it, and check its tables."""
-    out, config_hash = request.execution.out, request.settings.config_hash()
-    options = PipelineOptions([f"--runner={request.runner}", *request.beam_options], save_main_session=False)
+    if request.runner == dataflow.RUNNER:
+        result = _send_to_dataflow(request)
+        if not result.has_job:
+            return None
+        dataflow.wait(result)
+    else:
+        options = PipelineOptions(
+            [f"--runner={request.runner}", *request.beam_options], save_main_session=False
+        )
+        result = _pipeline(request, request.execution, options).run()
+        result.wait_until_finish()
+    rows = _check_remote_sums(videos, request.execution.out, request.settings.config_hash())
+    _check_failures(rows, request.max_failure_ratio)
+    return Outcome(rows, 0, metrics.measured(result))
+
+
+def _check_remote_sums(videos: Sequence[Video], out: str, config_hash: str) -> list[dict[str, Any]]:
+    """As `check_sums`, for tables so far away that waiting is all there is to do."""
+    with ThreadPoolExecutor(_CHECKS_AT_ONCE) as pool:
+        return [row for [row] in pool.map(lambda video: check_sums([video], out, config_hash), videos)]
+
+
+def _send_to_dataflow(request: Request) -> Any:
+    options = dataflow.job_options(request.cloud, request.execution.out, request.beam_options)
+    dataflow.check_region_has_gpu(request.cloud, options)
+    model = dataflow.model_location(request.model, options)
+    dataflow.upload_model(request.model, model)
+    with tempfile.TemporaryDirectory(prefix="affectline-") as folder:
+        wheel = dataflow.build_wheel(Path(folder))
+        result = _pipeline(
+            request, replace(request.execution, model=model), dataflow.pipeline_options(options, wheel)
+        ).run()
+    for line in dataflow.how_to_watch(result, options) if result.has_job else ():
+        print(line, file=sys.stderr)
+    return result
+
+
+def dry_run_lines(request: Request) -> list[str]:
+    """What Dataflow would be sent, built by Beam to the end; nothing is listed, sent or written."""
+    if request.runner != dataflow.RUNNER:
+        raise UsageError("--dry-run goes with --runner dataflow; for a run here, see `affectline plan`.")
+    options = dataflow.job_options(request.cloud, request.execution.out, request.beam_options)
+    model = dataflow.model_location(request.model, options)
+    with tempfile.TemporaryDirectory(prefix="affectline-") as folder:
+        wheel = dataflow.build_wheel(Path(folder))
+        dry = dataflow.pipeline_options(options | {"dry_run": True}, wheel)
+        result = _pipeline(request, replace(request.execution, model=model), dry).run()
+        return list(dataflow.describe(options, model, wheel, result.job.proto_pipeline))
+
+
+def _pipeline(request: Request, execution: Execution, options: PipelineOptions) -> beam.Pipeline:
+    """One pipeline over everything, for runners elsewhere."""
     pipeline = beam.Pipeline(options=options)
     found = pipeline | "FindVideos" >> FindVideos(request.inputs)
     if not request.force:
-        found |= "NotDone" >> beam.Filter(lambda video: not is_done(video, out, config_hash))
-    emotion_timelines(found, request.settings, request.model, request.execution)
-    pipeline.run().wait_until_finish()
-    rows = check_sums(videos, out, config_hash)
-    _check_failures(rows, request.max_failure_ratio)
-    return Outcome(rows, 0)
+        found |= "NotDone" >> beam.Filter(_is_pending, execution.out, request.settings.config_hash())
+    emotion_timelines(found, request.settings, request.model, execution)
+    return pipeline
+
+
+def _is_pending(video: Video, out: str, config_hash: str) -> bool:
+    return not is_done(video, out, config_hash)
 
 
 def _check_failures(rows: Sequence[dict[str, Any]], max_ratio: float) -> None:

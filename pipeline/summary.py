@@ -48,6 +48,10 @@ def summary(outcome: Outcome, out: str) -> Iterator[str]:
             yield f"{title}:"
             for row in listed:
                 yield f"  {row['uri']}: {row['error']}"
+    if outcome.vanished:
+        yield ""
+        yield "No longer there; their rows are kept:"
+        yield from (f"  {uri}" for uri in outcome.vanished)
     yield ""
     yield f"Tables are in {out}. Open them with:"
     yield f"  python -c \"import pandas as pd; print(pd.read_parquet('{out}/timelines'))\""

@@ -1,5 +1,6 @@
 """DetectFaces: find the faces of each chunk of frames and cut them out."""
 
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final, Literal, NamedTuple
@@ -8,11 +9,12 @@ import apache_beam as beam
 import cv2
 import numpy as np
 from apache_beam.pvalue import TaggedOutput
-from models.classifier import ModelSpec, make_crop
 
+from models.classifier import ModelSpec, make_crop
 from models.detectors import Box, Detector, make_detector
 from schemas.elements import NO_FACE, OK, Face, Sample
 from schemas.settings import Settings
+from transforms import metrics
 from transforms.progress import advance
 from transforms.sample_frames import SAMPLES, FrameChunk
 from transforms.shots import frame_signature
@@ -95,7 +97,9 @@ class _DetectFaces(beam.DoFn):
         self._detector: Detector = make_detector(self._settings.detector, self._settings.min_face)
 
     def process(self, chunk: FrameChunk) -> Iterator[FaceCrop | TaggedOutput[Literal["samples"], Sample]]:
+        started = time.monotonic()
         found = self._detector.detect([frame.image for frame in chunk.frames])
+        metrics.DETECT_MS.update(round(1000 * (time.monotonic() - started)))
         faces = 0
         for frame, boxes in zip(chunk.frames, found, strict=True):
             thumbnails = self._settings.crops and frame.sample % self._thumbnail_interval == 0
@@ -103,6 +107,7 @@ class _DetectFaces(beam.DoFn):
             yield TaggedOutput(SAMPLES, sample)
             yield from crops
             faces += len(boxes)
+        metrics.SAMPLES.inc(len(chunk.frames))
         advance(chunk.advance_us / 1e6, len(chunk.frames), faces)
 
 

@@ -8,6 +8,7 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.pvalue import TaggedOutput
 
 from schemas.elements import Failure, Segment, Video, VideoInfo
+from transforms import metrics
 from transforms.decoder import Decoder
 from transforms.storage import LocalCopies
 from transforms.video import Probe, UnreadableVideoError
@@ -54,9 +55,11 @@ class _PlanSegments(beam.DoFn):
     ) -> Iterator[
         Segment | TaggedOutput[Literal["infos"], VideoInfo] | TaggedOutput[Literal["failures"], Failure]
     ]:
+        metrics.VIDEOS.inc()
         try:
             probe = self._decoder.probe(self._copies.path(video.uri, video.fingerprint))
         except (UnreadableVideoError, OSError, BeamIOError) as error:
+            metrics.count_failure("PlanSegments")
             yield TaggedOutput(FAILURES, failure(video, "PlanSegments", error))
             return
         segments = cut(video, probe, self._segment_us)

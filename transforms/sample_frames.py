@@ -4,13 +4,14 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.pvalue import TaggedOutput
 
 from schemas.elements import DECODE_ERROR, Failure, Sample, Segment, SegmentEnd, Video
+from transforms import metrics
 from transforms.decoder import Decoder
 from transforms.storage import LocalCopies
 from transforms.video import LostSample, SampledFrame, Summary
@@ -22,6 +23,8 @@ SAMPLES: Final = "samples"
 # Frames looked at together: enough to fill the detector, few enough to keep memory flat at 4K.
 CHUNK_FRAMES: Final = 16
 CHUNK_BYTES: Final = 96 << 20
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,21 @@ def chunks(
         yield held
 
 
+class _Waited(Iterator[_T]):
+    """The items of an iterator, and the seconds spent waiting for them."""
+
+    def __init__(self, items: Iterator[_T]) -> None:
+        self._items = items
+        self.seconds = 0.0
+
+    def __next__(self) -> _T:
+        started = time.monotonic()
+        try:
+            return next(self._items)
+        finally:
+            self.seconds += time.monotonic() - started
+
+
 class _SampleFrames(beam.DoFn):
     def __init__(self, fps: Fraction, segment_timeout: float) -> None:
         self._fps = fps
@@ -73,7 +91,8 @@ class _SampleFrames(beam.DoFn):
         video = segment.video
         reached_us = segment.start_us
         summary = Summary(0, -1, 0, 0, ())
-        for piece in chunks(self._read(segment)):
+        pieces = _Waited(chunks(self._read(segment)))
+        for piece in pieces:
             if isinstance(piece, Summary):
                 summary = piece
             elif isinstance(piece, LostSample):
@@ -81,6 +100,10 @@ class _SampleFrames(beam.DoFn):
             else:
                 yield FrameChunk(video.video_id, piece, piece[-1].pts_us - reached_us)
                 reached_us = piece[-1].pts_us
+        reached_us = segment.end_us if segment.end_us >= 0 else summary.last_pts_us
+        metrics.VIDEO_MS.inc(max(0, reached_us - segment.start_us) // 1000)
+        metrics.FRAMES.inc(summary.frames_read)
+        metrics.DECODE_MS.update(round(1000 * pieces.seconds))
         yield TaggedOutput(
             ENDS,
             SegmentEnd(
@@ -112,6 +135,7 @@ class _SampleFrames(beam.DoFn):
         sample = Sample(video.video_id, lost.sample, lost.pts_us, DECODE_ERROR, 0, b"")
         yield TaggedOutput(SAMPLES, sample)
         row = Failure(video.video_id, video.uri, "SampleFrames", lost.pts_us, "DecodeError", lost.reason)
+        metrics.count_failure("SampleFrames")
         yield TaggedOutput(FAILURES, row)
 
     def teardown(self) -> None:

@@ -6,6 +6,7 @@ import tempfile
 import uuid
 from collections import OrderedDict
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,6 +81,12 @@ class LocalCopies:
         self._max_bytes = max_bytes
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._copies: OrderedDict[tuple[str, str], tuple[str, int]] = OrderedDict()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def path(self, uri: str, fingerprint: str) -> str:
         """A local path with the bytes of `uri`, valid until the next call; OSError when unreadable."""

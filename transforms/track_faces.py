@@ -1,18 +1,20 @@
 """TrackFaces and SmoothEmotions: the steps after grouping, around the functions of `timeline`."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import apache_beam as beam
 
 from schemas.settings import Settings
+from transforms import metrics
 from transforms.timeline import Timeline, gather, smooth_tracks, track
 
 
 def _track(group: tuple[str, Mapping[str, Iterable[Any]]]) -> Timeline:
     _, records = group
     [video] = records["video"]
-    return track(
+    timeline = track(
         gather(
             video,
             infos=records["infos"],
@@ -22,6 +24,11 @@ def _track(group: tuple[str, Mapping[str, Iterable[Any]]]) -> Timeline:
             failures=records["failures"],
         )
     )
+    # Those of earlier steps were counted there, when they happened.
+    new = Counter(row.stage for row in timeline.failures) - Counter(row.stage for row in records["failures"])
+    for stage, number in new.items():
+        metrics.count_failure(stage, number)
+    return timeline
 
 
 class TrackFaces(beam.PTransform):

@@ -8,6 +8,7 @@ import pyarrow as pa
 from schemas.elements import Video
 from schemas.settings import Settings
 from schemas.tables import TABLES
+from transforms import metrics
 from transforms.storage import delete, exists, read_parquet, scratch_folder, table_path, write_parquet
 from transforms.tables import tabulate
 from transforms.timeline import Timeline
@@ -27,6 +28,7 @@ def write_video(tables: Mapping[str, pa.Table], video_id: str, out: str) -> None
 def _write(timeline: Timeline, settings: Settings, out: str) -> str:
     video_id = timeline.video.video_id
     write_video(tabulate(timeline, settings), video_id, out)
+    metrics.TABLES.inc()
     return video_id
 
 

@@ -1,0 +1,249 @@
+"""What a large run costs, from measured stage times, and where more GPU workers stop helping.
+
+    python benchmarks/scaling.py measure VIDEO... [--model NAME] > rates.json
+    python benchmarks/scaling.py cost rates.json
+    python benchmarks/scaling.py simulate rates.json
+
+`measure` runs the whole pipeline over the videos with one thread a process, and prints as JSON what an
+hour of such video takes: core seconds by stage, records and their encoded bytes, and bytes of tables.
+The decoder's time is the CPU time of its child processes; detection and inference are timed around
+their calls; the rest of the process's CPU time is `other` (crops, tracking, tables, Beam itself).
+
+`cost` multiplies them up to 10,000 hours. `simulate` plays the segments of 10,000 hours of video
+through workers with 8 vCPUs and, where they have one, a GPU that serves one batch at a time. What a
+GPU would bring was NOT measured: it is a parameter (how many times faster than one core here), and so
+are the start-up time of a worker and the bandwidth at which it reads shuffled crops.
+"""
+
+import argparse
+import heapq
+import json
+import os
+import pickle
+import resource
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+# Before TensorFlow and OpenCV start: one thread a process, so that seconds are core seconds.
+for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+    os.environ[_name] = "1"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np  # noqa: E402
+
+Rates = dict[str, float]
+
+HOURS: Final = 10_000
+SLOTS: Final = 8  # segments that a worker with 8 vCPUs has in work
+CPU_STAGES: Final = ("decode", "detect", "infer", "other")
+
+
+def measure(paths: Sequence[str], model: str) -> Rates:
+    """Run the pipeline over videos and put what it took into amounts for an hour of video."""
+    import apache_beam as beam
+    import cv2
+
+    from models.classifier import read_model_spec
+    from pipeline.build import Execution
+    from pipeline.local import run_wave
+    from schemas.settings import Settings
+    from schemas.tables import TABLES
+    from transforms import metrics
+    from transforms.find_videos import find_videos
+
+    cv2.setNumThreads(1)
+    settings, spec = Settings(model=model), read_model_spec(model)
+    videos = find_videos(paths)
+    with tempfile.TemporaryDirectory() as out:
+        execution = Execution(out, segment_seconds=60, segment_timeout=300, batch_size=64, model=model)
+        before = _cpu_seconds()
+        result = run_wave(videos, settings, spec, execution, workers=1, beam_options=())
+        process, children = (after - start for after, start in zip(_cpu_seconds(), before, strict=True))
+        counted = metrics.measured(result)
+        table_bytes = sum(
+            path.stat().st_size for table in TABLES for path in Path(out, table).rglob("*.parquet")
+        )
+    hours = counted["video_ms"] / 3_600_000
+    detect, infer = counted["detect_ms"].sum / 1000, counted["infer_ms"].sum / 1000
+    face, crop, sample = _record_bytes(videos, settings, spec, beam.coders.registry)
+    return {
+        "seconds_of_video": round(hours * 3600, 1),
+        "decode_core_s": children / hours,
+        "detect_core_s": detect / hours,
+        "infer_core_s": infer / hours,
+        "other_core_s": max(0.0, process - detect - infer) / hours,
+        "samples": counted["samples"] / hours,
+        "faces": counted["faces"] / hours,
+        "face_bytes": face,
+        "crop_bytes": crop,
+        "sample_bytes": sample,
+        "video_bytes": sum(video.size_bytes for video in videos) / hours,
+        "table_bytes": table_bytes / hours,
+    }
+
+
+def _cpu_seconds() -> tuple[float, float]:
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    own, children = (usage.ru_utime + usage.ru_stime for usage in usages)
+    return own, children
+
+
+def _record_bytes(videos, settings, spec, registry) -> tuple[float, float, float]:  # noqa: ANN001
+    """Mean encoded bytes of a Face, of a FaceCrop and of a Sample, from the first faces found."""
+    from models.detectors import make_detector
+    from schemas.elements import Face, Sample
+    from transforms.decoder import Decoder
+    from transforms.detect_faces import look_at, thumbnail_interval
+    from transforms.video import SampledFrame
+
+    detector = make_detector(settings.detector, settings.min_face)
+    every = thumbnail_interval(settings.sampling_rate)
+    face_coder, sample_coder = registry.get_coder(Face), registry.get_coder(Sample)
+    faces, crops, samples = [], [], []
+    with Decoder() as decoder:
+        for video in videos:
+            zero_pts = decoder.probe(video.uri).zero_pts
+            for frame in decoder.read(video.uri, 0, 10_000_000, zero_pts, Fraction(settings.fps)):
+                if not isinstance(frame, SampledFrame):
+                    continue
+                [boxes] = detector.detect([frame.image])
+                sample, found = look_at("video-0123456789", frame, boxes, spec, frame.sample % every == 0)
+                samples.append(len(sample_coder.encode(sample)))
+                crops += [len(pickle.dumps(crop)) for crop in found]
+                faces += [len(face_coder.encode(crop.face._replace(raw=[1 / 7] * 7))) for crop in found]
+    return float(np.mean(faces)), float(np.mean(crops)), float(np.mean(samples))
+
+
+def cost(rates: Rates) -> Iterator[str]:
+    """Lines on 10,000 hours: core hours by stage, bytes shuffled, files."""
+    yield f"for {HOURS:,} hours of video like the {rates['seconds_of_video']:.0f} s measured"
+    for stage in CPU_STAGES:
+        seconds = rates[f"{stage}_core_s"]
+        yield f"  {stage:<8}{seconds * HOURS / 3600:>10,.0f} core hours ({seconds:,.0f} core s an hour)"
+    total = sum(rates[f"{stage}_core_s"] for stage in CPU_STAGES) * HOURS / 3600
+    yield f"  all     {total:>10,.0f} core hours = {total / 8:,.0f} hours of a worker with 8 vCPUs"
+    rows = rates["faces"] * rates["face_bytes"] + rates["samples"] * rates["sample_bytes"]
+    crops = rates["faces"] * rates["crop_bytes"]
+    for what, amount in (
+        ("rows shuffled to their video", rows),
+        ("crops shuffled with --separate-gpu-stage", crops),
+        ("videos read once", rates["video_bytes"]),
+        ("tables written", rates["table_bytes"]),
+    ):
+        yield f"  {what:<42}{amount * HOURS / 1e9:>10,.1f} GB"
+    for copies, why in (
+        (61, "every minute read on its own"),
+        (7, "ten minutes together"),
+        (2, "--segment-seconds 0"),
+    ):
+        read = rates["video_bytes"] * HOURS * copies / 1e9
+        yield f"  1-hour videos, {why + ', at most':<41}{read:>9,.0f} GB"
+    for minutes in (1, 10, 60):
+        files = HOURS * 60 // minutes * 5
+        yield f"  files written with videos of {minutes:>2} minutes{'':<8}{files:>12,}"
+
+
+def segment_hours(hours: float, seed: int = 1) -> np.ndarray:
+    """Lengths in hours of the segments of many videos, one of them 24 hours; 60 s each, the last shorter."""
+    random = np.random.default_rng(seed)
+    lengths = np.minimum(random.lognormal(np.log(0.15), 1.0, size=round(hours / 0.25)), 12)
+    lengths = np.append(lengths * (hours - 24) / lengths.sum(), 24.0)
+    pieces = [np.append(np.full(int(length * 60), 1 / 60), length % (1 / 60)) for length in lengths]
+    # How hard a segment is differs: faces in it, and codec.
+    segments = np.concatenate(pieces)
+    return random.permutation(segments * random.lognormal(-0.125, 0.5, size=len(segments)))
+
+
+def play(
+    segments: np.ndarray, workers: int, cpu_s: float, gpu_s: float, start_s: float
+) -> tuple[float, float]:
+    """Seconds until all segments are done, and the share of it that the GPUs were busy.
+
+    cpu_s, gpu_s: seconds that an hour of video takes on a slot, and on the worker's one GPU.
+    """
+    slots = [(start_s, worker) for worker in range(workers) for _ in range(SLOTS)]
+    heapq.heapify(slots)
+    gpu_free = [start_s] * workers
+    for hours in segments.tolist():
+        free, worker = slots[0]
+        ready = free + hours * cpu_s
+        gpu_free[worker] = max(ready, gpu_free[worker]) + hours * gpu_s if gpu_s else ready
+        heapq.heapreplace(slots, (gpu_free[worker] if gpu_s else ready, worker))
+    busy = segments.sum() * gpu_s / workers
+    end = max(free for free, _ in slots)
+    return end, busy / (end - start_s)
+
+
+def simulate(rates: Rates, speedups: Sequence[float], start_s: float, bandwidth: float) -> Iterator[str]:
+    """Tables of the hours a run takes, by layout, number of workers and assumed speed of the GPU."""
+    segments = segment_hours(HOURS)
+    cpu = {stage: rates[f"{stage}_core_s"] for stage in CPU_STAGES}
+    yield f"{HOURS:,} hours of video, {len(segments):,} segments; hours of the whole run (GPU busy)"
+    yield ""
+    yield "workers " + f"{'CPU only':>10}" + "".join(f"{f'GPU everywhere, {s:g}x':>26}" for s in speedups)
+    for workers in (5, 10, 20, 50, 100, 200):
+        end, _ = play(segments, workers, sum(cpu.values()), 0.0, start_s)
+        line = f"{workers:>7} {end / 3600:>10.1f}"
+        for speedup in speedups:
+            on_gpu = (cpu["detect"] + cpu["infer"]) / speedup
+            end, busy = play(segments, workers, cpu["decode"] + cpu["other"], on_gpu, start_s)
+            line += f"{end / 3600:>18.1f} ({busy:>4.0%}) "
+        yield line
+    yield ""
+    crop_bytes = rates["faces"] * rates["crop_bytes"] * HOURS
+    yield f"--separate-gpu-stage behind 100 CPU workers; {crop_bytes / 1e9:,.0f} GB of crops to read"
+    first, _ = play(segments, 100, cpu["decode"] + cpu["detect"] + cpu["other"], 0.0, start_s)
+    yield (
+        f"GPU workers {'CPU stage':>12}"
+        + "".join(f"{f'then {s:g}x':>14}" for s in speedups)
+        + f"{'by reading':>14}"
+    )
+    for workers in (1, 2, 5, 10, 20, 50):
+        reading = crop_bytes / bandwidth / workers
+        seconds = [max(cpu["infer"] * HOURS / s / workers, reading) + start_s for s in speedups]
+        yield (
+            f"{workers:>11} {first / 3600:>12.1f}"
+            + "".join(f"{s / 3600:>14.2f}" for s in seconds)
+            + (f"{reading / 3600:>14.2f}")
+        )
+
+
+def main() -> None:
+    """Run the command asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    measuring = commands.add_parser("measure")
+    measuring.add_argument("videos", nargs="+")
+    measuring.add_argument("--model", default="default")
+    for name in ("cost", "simulate"):
+        commands.add_parser(name).add_argument("rates", type=Path)
+    simulating = commands.choices["simulate"]
+    simulating.add_argument("--speedups", type=float, nargs="+", default=[3, 10, 30])
+    simulating.add_argument(
+        "--start-s", type=float, default=300.0, help="from the job's start to a ready worker"
+    )
+    simulating.add_argument("--bandwidth", type=float, default=200e6, help="bytes a second into one worker")
+    arguments = parser.parse_args()
+    if arguments.command == "measure":
+        rates = {name: round(value, 1) for name, value in measure(arguments.videos, arguments.model).items()}
+        print(json.dumps(rates, indent=2))
+        return
+    rates = json.loads(arguments.rates.read_text(encoding="utf-8"))
+    lines = (
+        cost(rates)
+        if arguments.command == "cost"
+        else simulate(rates, arguments.speedups, arguments.start_s, arguments.bandwidth)
+    )
+    for line in lines:
+        print(line)
+
+
+if __name__ == "__main__":
+    main()
