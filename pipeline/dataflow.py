@@ -124,8 +124,6 @@ def job_options(
     Raises UsageError for what cannot work.
     """
     theirs = PipelineOptions(list(beam_options)).get_all_options(drop_default=True)
-    theirs.setdefault("machine_type", theirs.pop("worker_machine_type", None))
-    theirs = {name: value for name, value in theirs.items() if value is not None}
     project, region = theirs.get("project") or cloud.project, theirs.get("region") or cloud.region
     if not project:
         raise UsageError("Dataflow needs a project; give --project with your Google Cloud project's id.")
@@ -278,9 +276,9 @@ def wait(result: Any) -> None:
     try:
         result.wait_until_finish()
     except DataflowRuntimeException as error:
-        reason = str(error).partition("Error:\n")[2].strip().splitlines() or ["no reason given"]
+        reason = str(error).partition("Error:\n")[2].strip().splitlines()[-1:] or ["no reason given"]
         raise RunError(
-            f"Dataflow job {result.job_id()} ended as {result.state}: {reason[-1]}; see its log on the "
+            f"Dataflow job {result.job_id()} ended as {result.state}: {reason[0]}; see its log on the "
             "page above. Finished videos are kept, and the same command continues with the rest."
         ) from error
 
