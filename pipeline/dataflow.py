@@ -43,7 +43,7 @@ _ACCELERATOR_TYPES: Final = (
 )
 _BUCKET_PATH: Final = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]/.")
 # Lists to which ours are added; any other option of the user's replaces ours.
-_LISTS: Final = ("experiments", "dataflow_service_options", "labels", "extra_packages")
+_LISTS: Final = ("experiments", "dataflow_service_options", "labels")
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,7 @@ def check_inputs(inputs: Sequence[str], out: str) -> None:
         raise UsageError(f"Dataflow's workers cannot write to {out}; give an output that starts with gs://.")
 
 
-def job_options(
-    cloud: Cloud, out: str, beam_options: Sequence[str], now: datetime | None = None
-) -> dict[str, Any]:
+def job_options(cloud: Cloud, out: str, beam_options: Sequence[str]) -> dict[str, Any]:
     """Every Beam option of the job by name: ours, and over them the user's own.
 
     beam_options: as the user wrote them; lists (experiments, service options, labels) are joined.
@@ -124,8 +122,6 @@ def job_options(
     Raises UsageError for what cannot work.
     """
     theirs = PipelineOptions(list(beam_options)).get_all_options(drop_default=True)
-    theirs.setdefault("machine_type", theirs.pop("worker_machine_type", None))
-    theirs = {name: value for name, value in theirs.items() if value is not None}
     project, region = theirs.get("project") or cloud.project, theirs.get("region") or cloud.region
     if not project:
         raise UsageError("Dataflow needs a project; give --project with your Google Cloud project's id.")
@@ -136,13 +132,12 @@ def job_options(
         raise UsageError(
             f"{scratch} is no path in a bucket; Google's bucket names have 3 to 63 of [a-z0-9._-]."
         )
-    moment = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
     gpu_everywhere = cloud.gpu is not None and not cloud.separate_gpu_stage
     ours: dict[str, Any] = {
         "runner": RUNNER,
         "project": project,
         "region": region,
-        "job_name": f"affectline-{moment}",
+        "job_name": f"affectline-{datetime.now(UTC):%Y%m%d-%H%M%S}",
         "temp_location": scratch,
         "staging_location": join(scratch, "staging"),
         "sdk_container_image": default_image(project, region, cloud.gpu is not None),
@@ -158,12 +153,14 @@ def job_options(
     }
     if cloud.gpu is not None:
         # One process a worker: each would load the model, and TensorFlow takes all of the GPU's memory.
-        ours["experiments"] = ["no_use_multiple_sdk_containers"]
+        if not _names(theirs, "experiments", "use_multiple_sdk_containers"):
+            ours["experiments"] = ["no_use_multiple_sdk_containers"]
         ours["number_of_worker_harness_threads"] = GPU_WORKER_THREADS
-    if gpu_everywhere and not any("worker_accelerator" in text for text in _texts(theirs)):
+    own_accelerator = _names(theirs, "dataflow_service_options", "worker_accelerator")
+    if gpu_everywhere and not own_accelerator:
         accelerator = f"type:{cloud.gpu};count:1;install-nvidia-driver"
         ours["dataflow_service_options"] = [f"worker_accelerator={accelerator}"]
-    if cloud.separate_gpu_stage and any("worker_accelerator" in text for text in _texts(theirs)):
+    if cloud.separate_gpu_stage and own_accelerator:
         raise UsageError("--separate-gpu-stage and the service option worker_accelerator exclude each other.")
     if theirs.get("flexrs_goal") and cloud.separate_gpu_stage:
         raise UsageError("--separate-gpu-stage does not work with FlexRS; leave --flexrs_goal out.")
@@ -175,8 +172,8 @@ def job_options(
     return merged
 
 
-def _texts(options: Mapping[str, Any]) -> Sequence[str]:
-    return options.get("dataflow_service_options") or []
+def _names(options: Mapping[str, Any], option: str, word: str) -> bool:
+    return any(word in text for text in options.get(option) or [])
 
 
 def check_region_has_gpu(cloud: Cloud, options: Mapping[str, Any]) -> None:
@@ -200,7 +197,7 @@ def check_region_has_gpu(cloud: Cloud, options: Mapping[str, Any]) -> None:
         )
     except (GoogleAuthError, requests.RequestException):
         return
-    if not answer.ok:
+    if not answer.ok or "nextPageToken" in answer.json():
         return
     zones = [
         place for place, found in answer.json().get("items", {}).items() if found.get("acceleratorTypes")
@@ -278,9 +275,9 @@ def wait(result: Any) -> None:
     try:
         result.wait_until_finish()
     except DataflowRuntimeException as error:
-        reason = str(error).partition("Error:\n")[2].strip().splitlines() or ["no reason given"]
+        reason = str(error).partition("Error:\n")[2].strip().splitlines()[-1:] or ["no reason given"]
         raise RunError(
-            f"Dataflow job {result.job_id()} ended as {result.state}: {reason[-1]}; see its log on the "
+            f"Dataflow job {result.job_id()} ended as {result.state}: {reason[0]}; see its log on the "
             "page above. Finished videos are kept, and the same command continues with the rest."
         ) from error
 

@@ -181,6 +181,7 @@ def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> O
 def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
     """Run one pipeline on another runner, wait for it, and check its tables."""
     if request.runner == dataflow.RUNNER:
+        dataflow.check_inputs([video.uri for video in videos], request.execution.out)  # what @lists name
         result = _send_to_dataflow(request)
         if not result.has_job:
             return None

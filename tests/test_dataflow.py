@@ -259,6 +259,23 @@ def test_a_region_without_the_gpu_is_refused(service, model):
     assert service.jobs == []
 
 
+def test_a_region_that_cannot_be_asked_about_is_not_refused(service, monkeypatch):
+    monkeypatch.setattr(dataflow, "_ACCELERATOR_TYPES", service.address + "/{project}/forbidden")
+    options = {"project": PROJECT, "region": "nowhere-1"}
+    dataflow.check_region_has_gpu(dataflow.Cloud(gpu="nvidia-l4"), options)
+
+
+def test_a_remote_list_of_local_videos_is_refused(service, model, clips, tmp_path):
+    (tmp_path / "list.txt").write_text(f"{clips / 'good.mp4'}\n")
+    cloud.upload(tmp_path, f"gs://{cloud.BUCKET}/lists")
+    out = f"gs://{cloud.BUCKET}/nowhere"
+    inputs = f"@gs://{cloud.BUCKET}/lists/list.txt"
+    result = affectline("run", inputs, "-o", out, *FAST, *model, *ON_DATAFLOW, "--", *service.options)
+    assert result.exit_code == 2
+    assert f"cannot read {clips / 'good.mp4'}; copy the videos" in result.output
+    assert service.jobs == []
+
+
 # --- whole jobs -------------------------------------------------------------------------------------
 
 
@@ -392,3 +409,19 @@ def test_neighbouring_segments_share_a_copy_of_a_remote_video():
 
     assert [len(set(groups(uri))) for uri in ("/videos/v.mp4", "gs://some-bucket/v.mp4")] == [25, 3]
     assert groups("gs://some-bucket/v.mp4")[9:11] == ["v-1/0", "v-1/1"]
+
+
+def test_the_staged_wheel_is_one_that_pip_installs(tmp_path):
+    wheel = dataflow.build_wheel(tmp_path)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--target", tmp_path / "site"]
+    subprocess.run([*pip, wheel], check=True, timeout=120)
+    shown = subprocess.run(
+        [sys.executable, "-P", "-c", "import pipeline.build; print(pipeline.build.__file__)"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.strip() == str(tmp_path / "site/pipeline/build.py")
+    assert (tmp_path / "site/pipeline/data/demo.mp4").exists()

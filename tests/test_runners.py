@@ -137,3 +137,27 @@ def test_a_pool_of_workers_gives_the_same_tables(finished, videos, untrained_mod
     )
     assert result.exit_code == 3, result.output
     assert_same_tables(finished[0], out)
+
+
+@pytest.mark.parametrize("runner", ["FlinkRunner", "PortableRunner"])
+def test_options_of_other_engines_pass_through(runner, videos, untrained_model, tmp_path, monkeypatch):
+    class StartedError(Exception):
+        pass
+
+    def take(pipeline):
+        started.append(pipeline.options)
+        raise StartedError
+
+    started = []
+    monkeypatch.setattr(beam.Pipeline, "run", take)
+    options = ["--flink_master=somewhere:8081", "--job_endpoint=elsewhere:8099", "--parallelism=7"]
+    affectline(
+        *["run", videos, "-o", tmp_path / "out", "--model", untrained_model, "--runner", runner],
+        *["--", *options],
+    )
+    [given] = [one.get_all_options() for one in started]
+    assert given["runner"] == runner
+    assert given["flink_master"] == "somewhere:8081"
+    assert given["job_endpoint"] == "elsewhere:8099"
+    assert given["parallelism"] == 7
+    assert not given["save_main_session"]

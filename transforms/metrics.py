@@ -61,7 +61,7 @@ def measured(result: Any) -> Measured:
     answer = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
     total: Measured = {}
     for counter in answer["counters"]:
-        add_up(total, {counter.key.metric.name: counter.result})
+        add_up(total, {counter.key.metric.name: counter.result or 0})
     for item in answer["distributions"]:
         data = item.result
         if data is not None and data.count:

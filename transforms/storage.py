@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
 _BLOCK = 8 << 20
-CACHE_BYTES = 20 << 30  # copies of remote videos kept by one process
+# Copies of remote videos that one step keeps. Little, since segments of one video come one after another,
+# and a worker with many processes and one disk has many such steps.
+CACHE_BYTES = 4 << 30
 
 
 def is_remote(path: str) -> bool:
