@@ -23,7 +23,7 @@ from transforms.storage import exists, is_remote, join
 RUNNER: Final = "DataflowRunner"
 
 # The smallest machine that leaves the GPU enough vCPUs to decode for it. G2 and A2 bring their GPU
-# along, N1 has it attached: https://cloud.google.com/compute/docs/gpus, read 2026-11.
+# along, N1 has it attached: https://cloud.google.com/compute/docs/gpus
 GPU_MACHINES: Final = {
     "nvidia-l4": "g2-standard-8",
     "nvidia-tesla-t4": "n1-standard-8",
