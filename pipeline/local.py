@@ -1,13 +1,16 @@
 """Runs on this machine: a row of waves, each one Beam pipeline, committed when done."""
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO
 
 import apache_beam as beam
@@ -19,7 +22,7 @@ from apache_beam.transforms.environments import ExternalEnvironment
 
 from models.classifier import ModelSpec
 from pipeline.build import Execution, emotion_timelines
-from pipeline.errors import UsageError, WorkerDiedError
+from pipeline.errors import RunError, UsageError, WorkerDiedError
 from schemas.elements import Video
 from schemas.settings import Settings
 from transforms.decoder import Decoder
@@ -68,8 +71,8 @@ def run_wave(
 ) -> PipelineResult:
     """Run one pipeline over these videos to its end.
 
-    Raises WorkerDiedError when a worker process ends by itself; whatever else a step raises comes
-    through as Beam wraps it.
+    Raises WorkerDiedError when a worker process ends by itself, and RunError when the disk is full;
+    whatever else a step raises comes through as Beam wraps it.
     """
     options = PipelineOptions(
         [f"--direct_num_workers={workers}", *beam_options], runner="FnApiRunner", save_main_session=False
@@ -87,7 +90,15 @@ def run_wave(
         result.wait_until_finish()
         return result
 
-    return _run_watched(run) if workers > 1 else run()
+    try:
+        return _run_watched(run) if workers > 1 else run()
+    except Exception as error:
+        if os.strerror(errno.ENOSPC) in str(error):  # a worker's error arrives as text
+            raise RunError(
+                f"The disk of {execution.out} is full; finished videos are kept, and the same command "
+                "continues once there is room."
+            ) from error
+        raise
 
 
 def _run_watched(run: Callable[[], PipelineResult]) -> PipelineResult:
@@ -165,16 +176,19 @@ def locked(out: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def chatter_to(path: str) -> Iterator[IO[str]]:
-    """Send all that is written to stderr, C libraries' included, to a file; give the real stderr.
+    """Send all that is written to stderr, C libraries' included, to a log file; give the real stderr.
 
-    Progress goes to the file object this yields, so that no library can garble it.
+    Progress goes to the file object this yields, so that no library can garble it. The log is held in
+    memory and appended to `path` at the end: on a full disk writing to it would fail inside Beam's
+    threads, and the run would hang instead of saying so.
     """
     sys.stderr.flush()
     with (
-        open(path, "a", encoding="utf-8") as log,
+        os.fdopen(os.memfd_create("log"), "w+b") if sys.platform == "linux" else TemporaryFile() as log,
+        open(log.fileno(), "w", encoding="utf-8", errors="replace", closefd=False) as text,
         open(os.dup(2), "w", encoding="utf-8", errors="replace") as terminal,
     ):
-        handler = logging.StreamHandler(log)
+        handler = logging.StreamHandler(text)
         logging.getLogger().addHandler(handler)
         os.dup2(log.fileno(), 2)
         try:
@@ -183,6 +197,9 @@ def chatter_to(path: str) -> Iterator[IO[str]]:
             logging.getLogger().removeHandler(handler)
             sys.stderr.flush()
             os.dup2(terminal.fileno(), 2)
+            log.seek(0)
+            with contextlib.suppress(OSError), open(path, "ab") as file:
+                shutil.copyfileobj(log, file)
 
 
 def log_path(out: str) -> str:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from transforms.progress import PROGRESS_FILE, total
 
 _REFRESH_S = 0.5
-_LINE = "{l_bar}{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}, {rate_fmt}] {postfix}"
+_LINE = "{l_bar}{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}, {rate_noinv_fmt}] {postfix}"
 
 
 class Progress:
