@@ -216,7 +216,7 @@ def _possible_ids(uri: str) -> Iterator[str]:
 
 def _sound(container: InputContainer, stream: VideoStream, probe: Probe) -> Sound | None:
     audio = container.streams.best("audio")
-    if audio is None or stream.time_base is None or not _can_decode(audio):
+    if not isinstance(audio, AudioStream) or stream.time_base is None or not _can_decode(audio):
         return None
     return Sound(container, audio, probe.zero_pts * stream.time_base)
 

@@ -18,8 +18,9 @@ from av.video.stream import VideoStream
 from transforms.video import CLOCK_SET_BACK_S
 
 _MICROSECOND = Fraction(1, 1_000_000)
-# Visually lossless, and faster than the faces are drawn.
-_X264 = {"crf": "18", "preset": "veryfast"}
+# Visually lossless, and faster than the faces are drawn. Without B frames, since MP4 takes a track's
+# length from the order of decoding: with them an irregular video would lose its end.
+_X264 = {"crf": "18", "preset": "veryfast", "bf": "0"}
 _BT709, _LIMITED_RANGE = 1, 1  # as H.264 numbers them
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _AAC_BITS_PER_CHANNEL = 96_000
@@ -105,12 +106,14 @@ class Mp4Writer:
 
     def _mux_video(self, packets: list[Packet]) -> None:
         for packet in packets:
+            assert packet.pts is not None
             # The encoder leaves this out, and the last frame would have no length.
             packet.duration = self._durations.pop(packet.pts)
             self._container.mux_one(packet)
 
     def _mux_sound(self, until_us: int) -> None:
         while packet := self._next_sound or next(self._sound, None):
+            assert packet.pts is not None
             if packet.pts * packet.time_base >= until_us * _MICROSECOND:
                 self._next_sound = packet
                 return

@@ -10,7 +10,8 @@ from schemas.emotions import COLORS, EMOTIONS
 
 _PALETTE = np.array([ImageColor.getrgb(COLORS[emotion]) for emotion in EMOTIONS], np.float64)
 _FAINTEST = 0.3  # of a colour's brightness, so that an unsure label's box can still be seen
-_PANEL_OPACITY = 0.72
+_PANEL = (0, 0, 0, 184)  # RGBA
+_EMPTY_BAR = (62, 62, 62, 184)
 _TEXT_PER_FACE = 0.13  # height of the text as a part of the box's width, within the limits below
 _SMALLEST_TEXT, _LARGEST_TEXT = 9, 0.05  # pixels; a part of the picture's shorter side
 
@@ -36,17 +37,33 @@ def draw_face(image: np.ndarray, box: np.ndarray, name: str, probabilities: np.n
     height, width = image.shape[:2]
     left, top = round(float(box[0])), round(float(box[1]))
     right, bottom = round(float(box[0] + box[2])), round(float(box[1] + box[3]))
-    line = max(1, round(min(height, width) / 240))
+    line = max(1, round(min(height, width) / 300))
     # The dark rim keeps a light box visible on a light picture.
-    cv2.rectangle(image, (left, top), (right, bottom), (0, 0, 0), 3 * line, cv2.LINE_AA)
-    cv2.rectangle(image, (left, top), (right, bottom), confidence_color(label, confidence), line, cv2.LINE_AA)
+    cv2.rectangle(image, (left, top), (right, bottom), (0, 0, 0), 3 * line)
+    cv2.rectangle(image, (left, top), (right, bottom), confidence_color(label, confidence), line)
 
     largest = max(_SMALLEST_TEXT, round(_LARGEST_TEXT * min(height, width)))
     size = min(max(_SMALLEST_TEXT, round(_TEXT_PER_FACE * float(box[2]))), largest)
     panel = _panel(f"{name} {EMOTIONS[label]} {confidence:.0%}".strip(), probabilities, size)
-    above = top - 2 * line - panel.shape[0]
-    below = bottom + 2 * line
-    _paste(image, panel, left - line, above if above >= 0 or below + panel.shape[0] > height else below)
+    _paste(image, panel, *_beside((left, top, right, bottom), panel.shape, image.shape, 2 * line))
+
+
+def _beside(
+    box: tuple[int, int, int, int], panel: tuple[int, ...], image: tuple[int, ...], distance: int
+) -> tuple[int, int]:
+    """Left and top of a panel next to a box: above, below, right or left of it, where there is room."""
+    left, top, right, bottom = box
+    height, width = panel[:2]
+    above, below = top - distance - height, bottom + distance
+    if above >= 0:
+        return left, above
+    if below + height <= image[0]:
+        return left, below
+    if right + distance + width <= image[1]:
+        return right + distance, top
+    if left - distance - width >= 0:
+        return left - distance - width, top
+    return left, above
 
 
 def _panel(text: str, probabilities: np.ndarray, size: int) -> np.ndarray:
@@ -56,14 +73,14 @@ def _panel(text: str, probabilities: np.ndarray, size: int) -> np.ndarray:
     width = int(max(font.getlength(text), 7 * small.getlength("MM"))) + 2 * pad
     letters = round(0.9 * size)
     height = pad + round(1.25 * size) + bars + letters + pad
-    panel = Image.new("RGBA", (width, height), (0, 0, 0, round(255 * _PANEL_OPACITY)))
+    panel = Image.new("RGBA", (width, height), _PANEL)
     draw = ImageDraw.Draw(panel)
     draw.text((pad, pad), text, "white", font)
     floor = height - pad - letters
     step = (width - 2 * pad) / len(EMOTIONS)
     for number, emotion in enumerate(EMOTIONS):
         left, right = pad + round(number * step), pad + round((number + 1) * step) - 2
-        draw.rectangle((left, floor - bars, right, floor), (255, 255, 255, 40))
+        draw.rectangle((left, floor - bars, right, floor), _EMPTY_BAR)
         part = round(bars * float(probabilities[number]))
         if part:
             draw.rectangle((left, floor - part, right, floor), COLORS[emotion])
