@@ -82,7 +82,10 @@ class Mp4Writer:
         return stream
 
     def write(self, pts_us: int, image: np.ndarray) -> None:
-        """Add a frame: uint8 RGB [H, W, 3], shown from `pts_us` microseconds on, later than the last."""
+        """Add a frame: uint8 RGB [H, W, 3], shown from `pts_us` on, later than the last.
+
+        One of another size, as streams that change theirs have, is scaled to the file's.
+        """
         if self._waiting is not None:
             self._encode(*self._waiting, until_us=pts_us)
         self._waiting = pts_us, image
@@ -96,8 +99,9 @@ class Mp4Writer:
         self._mux_sound(end_us)
 
     def _encode(self, pts_us: int, image: np.ndarray, until_us: int) -> None:
+        context = self._video.codec_context
         frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
-            format=self._video.codec_context.pix_fmt, dst_colorspace="ITU709"
+            context.width, context.height, context.pix_fmt, dst_colorspace="ITU709"
         )
         frame.pts, frame.time_base = pts_us, _MICROSECOND
         self._durations[pts_us] = until_us - pts_us

@@ -18,8 +18,10 @@ from pipeline.cli import main
 from pipeline.overlay import confidence_color, draw_face
 from schemas.emotions import COLORS, EMOTIONS
 from schemas.tables import SAMPLES, TIMELINES, VIDEOS
+from transforms.decoder import Decoder
 from transforms.find_videos import find_videos
 from transforms.storage import table_path, write_parquet
+from transforms.video import SampledFrame
 
 HAPPY, SAD = EMOTIONS.index("happy"), EMOTIONS.index("sad")
 CERTAIN = np.eye(len(EMOTIONS), dtype=np.float32)
@@ -146,7 +148,7 @@ def make_clip(path, times_ms=TIMES_MS, size=SIZE, sound=True):
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25, options={"bf": "2"})
         video.width, video.height = size
-        video.pix_fmt = "yuv444p"
+        video.pix_fmt = "yuv444p"  # also for odd sizes
         video.codec_context.time_base = Fraction(1, 1000)
         audio = container.add_stream("pcm_s16le", rate=RATE, layout="mono") if sound else None
         for time in times_ms:
@@ -244,6 +246,28 @@ def test_silent_videos_and_odd_sizes_are_kept(tmp_path):
     assert result.output.endswith("0 with a face, without sound.\n")
     frames = read(tmp_path / "copy.mp4")
     assert {image.shape for _, image in frames} == {(121, 161, 3)}
+
+
+def test_a_stream_that_changes_its_size_is_scaled_to_the_first(tmp_path):
+    parts = [
+        make_clip(tmp_path / "a.ts", [0, 40, 80], sound=False),
+        make_clip(tmp_path / "b.ts", [1000, 1040], (240, 180), sound=False),
+    ]
+    clip = tmp_path / "clip.ts"
+    clip.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with av.open(str(clip)) as container:
+        assert {frame.width for frame in container.decode(video=0)} == {160, 240}
+    out = write_tables(tmp_path / "out", clip, [])
+    result = affectline("annotate", clip, out, "-o", tmp_path / "copy.mp4")
+    assert result.exit_code == 0, result.output
+    frames = read(tmp_path / "copy.mp4")
+    with Decoder() as decoder:  # the frame at the seam may be lost
+        items = list(decoder.read(str(clip), 0, -1, decoder.probe(str(clip)).zero_pts, Fraction(0)))
+    kept = [item.pts_us / 1e6 for item in items if isinstance(item, SampledFrame)]
+    assert [time for time, _ in frames] == pytest.approx(kept)
+    assert {kept[0], kept[-1]} == {0, 1.04}
+    assert {image.shape for _, image in frames} == {(SIZE[1], SIZE[0], 3)}
+    assert max(np.abs(image.astype(int) - 128).max() for _, image in frames) <= 4
 
 
 def test_the_last_frame_lasts_as_long_as_in_the_source(tmp_path, clip, out):
