@@ -371,5 +371,21 @@ def evaluate(model: str, data: Path, usage: str, as_json: bool) -> None:
     click.echo(json.dumps(figures) if as_json else evaluation.as_text(figures))
 
 
+@main.command()
+@click.argument("video")
+@click.argument("out", metavar="DIR")
+@click.option("-o", "--output", required=True, metavar="FILE.mp4", help="The video to write.")
+@_debug_option
+def annotate(video: str, out: str, output: str) -> None:
+    """Draw what the tables in DIR say of VIDEO's faces into a copy of it."""
+    from pipeline.annotate import annotate as annotate_video
+
+    done = annotate_video(video, out, output)
+    sound = "with sound" if done.has_sound else "without sound"
+    click.echo(f"{output}: {done.frames} frames, {done.frames_with_face} with a face, {sound}.")
+    for problem in done.problems:
+        click.echo(f"  {problem}")
+
+
 if __name__ == "__main__":
     main()

@@ -1,0 +1,104 @@
+"""Drawing on a picture what is known of a face: box, track number, label, confidence, seven bars."""
+
+from functools import cache
+
+import cv2
+import numpy as np
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from schemas.emotions import COLORS, EMOTIONS
+
+_PALETTE = np.array([ImageColor.getrgb(COLORS[emotion]) for emotion in EMOTIONS], np.float64)
+_FAINTEST = 0.3  # of a colour's brightness, so that an unsure label's box can still be seen
+_PANEL = (0, 0, 0, 184)  # RGBA
+_EMPTY_BAR = (62, 62, 62, 184)
+_TEXT_PER_FACE = 0.13  # height of the text as a part of the box's width, within the limits below
+_SMALLEST_TEXT, _LARGEST_TEXT = 9, 0.05  # pixels; a part of the picture's shorter side
+
+
+def confidence_color(emotion: int, confidence: float) -> tuple[int, int, int]:
+    """RGB of an emotion (an index into EMOTIONS), the darker the less sure the label is."""
+    scale = _FAINTEST + (1 - _FAINTEST) * confidence
+    red, green, blue = np.rint(_PALETTE[emotion] * scale).astype(int).tolist()
+    return red, green, blue
+
+
+def draw_face(image: np.ndarray, box: np.ndarray, name: str, probabilities: np.ndarray) -> None:
+    """Draw one face onto uint8 RGB [H, W, 3], in place.
+
+    Args:
+        image: the picture.
+        box: float [4]: x, y, w, h in pixels; may reach over the edges.
+        name: stands before the label, such as a track's number.
+        probabilities: float [7] in the order of EMOTIONS; the largest is the label.
+    """
+    label = int(probabilities.argmax())
+    confidence = float(probabilities[label])
+    height, width = image.shape[:2]
+    left, top = round(float(box[0])), round(float(box[1]))
+    right, bottom = round(float(box[0] + box[2])), round(float(box[1] + box[3]))
+    line = max(1, round(min(height, width) / 300))
+    # The dark rim keeps a light box visible on a light picture.
+    cv2.rectangle(image, (left, top), (right, bottom), (0, 0, 0), 3 * line)
+    cv2.rectangle(image, (left, top), (right, bottom), confidence_color(label, confidence), line)
+
+    largest = max(_SMALLEST_TEXT, round(_LARGEST_TEXT * min(height, width)))
+    size = min(max(_SMALLEST_TEXT, round(_TEXT_PER_FACE * float(box[2]))), largest)
+    panel = _panel(f"{name} {EMOTIONS[label]} {confidence:.0%}".strip(), probabilities, size)
+    _paste(image, panel, *_beside((left, top, right, bottom), panel.shape, image.shape, 2 * line))
+
+
+def _beside(
+    box: tuple[int, int, int, int], panel: tuple[int, ...], image: tuple[int, ...], distance: int
+) -> tuple[int, int]:
+    """Left and top of a panel next to a box: above, below, right or left of it, where there is room."""
+    left, top, right, bottom = box
+    height, width = panel[:2]
+    above, below = top - distance - height, bottom + distance
+    if above >= 0:
+        return left, above
+    if below + height <= image[0]:
+        return left, below
+    if right + distance + width <= image[1]:
+        return right + distance, top
+    if left - distance - width >= 0:
+        return left - distance - width, top
+    return left, above
+
+
+def _panel(text: str, probabilities: np.ndarray, size: int) -> np.ndarray:
+    """The label over seven bars with the first letters of their emotions, uint8 RGBA [h, w, 4]."""
+    pad, bars = max(2, size // 3), 2 * size
+    font, small = _font(size), _font(max(6, round(0.65 * size)))
+    width = int(max(font.getlength(text), 7 * small.getlength("MM"))) + 2 * pad
+    letters = round(0.9 * size)
+    height = pad + round(1.25 * size) + bars + letters + pad
+    panel = Image.new("RGBA", (width, height), _PANEL)
+    draw = ImageDraw.Draw(panel)
+    draw.text((pad, pad), text, "white", font)
+    floor = height - pad - letters
+    step = (width - 2 * pad) / len(EMOTIONS)
+    for number, emotion in enumerate(EMOTIONS):
+        left, right = pad + round(number * step), pad + round((number + 1) * step) - 2
+        draw.rectangle((left, floor - bars, right, floor), _EMPTY_BAR)
+        part = round(bars * float(probabilities[number]))
+        if part:
+            draw.rectangle((left, floor - part, right, floor), COLORS[emotion])
+        draw.text(((left + right) / 2, floor + 2), emotion[:2], "white", small, anchor="ma")
+    return np.asarray(panel)
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)  # the one inside Pillow: it is the same on every machine
+
+
+def _paste(image: np.ndarray, panel: np.ndarray, left: int, top: int) -> None:
+    """Blend a panel into the picture, moved inside it; what does not fit is cut off."""
+    height, width = image.shape[:2]
+    left = max(0, min(left, width - panel.shape[1]))
+    top = max(0, min(top, height - panel.shape[0]))
+    target = image[top : top + panel.shape[0], left : left + panel.shape[1]]
+    panel = panel[: target.shape[0], : target.shape[1]]
+    opacity = panel[..., 3:].astype(np.float32) / 255
+    target[:] = np.rint(target + opacity * (panel[..., :3] - target.astype(np.float32))).astype(np.uint8)
