@@ -23,6 +23,7 @@ RUN = [
     "pyarrow>=16",  # the tables
     "pandas>=2.2",
     "click>=8.1",  # the command line
+    "pillow>=10.1",  # text on annotated video
     "psutil>=5.9",  # ends the other workers when one dies
     "tqdm>=4.66",  # progress
 ]
@@ -45,6 +46,11 @@ TEST = [
     "mypy>=1.13",
     "ruff>=0.8",
     "motmetrics>=1.4",  # identity scores in benchmarks/tracking.py
+    "duckdb>=1",  # the docs' SQL
+    "sqlglot>=25",  # parses the docs' SQL as BigQuery's
+    "nbformat>=5",  # runs the notebook
+    "nbclient>=0.10",
+    "ipykernel>=6",
     "scikit-image>=0.24",  # ships the astronaut portrait that test clips are made of
 ]
 
