@@ -19,6 +19,7 @@ from schemas.settings import Settings
 from transforms.find_videos import FindVideos, InputError, find_videos
 from transforms.smoothing import SMOOTHING_METHODS
 from transforms.storage import clear_scratch
+from transforms.video_tables import drop_compacted
 from transforms.write_tables import is_done
 
 _RUNNERS = {"local": "FnApiRunner", "directrunner": "FnApiRunner", "dataflow": "DataflowRunner"}
@@ -126,6 +127,7 @@ def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> O
     rows = check_sums(done, out, config_hash)
     local.prepare_workers(request.workers)
     clear_scratch(out)
+    drop_compacted(out, {video.video_id for video in pending})
     with watch(terminal, len(pending), sum(video.size_bytes for video in pending)) as progress:
         for wave, seconds in local.waves(pending, request.wave_minutes * 60):
             progress.wave(seconds, sum(video.size_bytes for video in wave))
@@ -148,6 +150,8 @@ def _submit(request: Request, videos: Sequence[Video]) -> Outcome:
     """Run one pipeline on another runner, wait for it, and check its tables."""
     out, config_hash = request.execution.out, request.settings.config_hash()
     options = PipelineOptions([f"--runner={request.runner}", *request.beam_options], save_main_session=False)
+    redone = {video for video in videos if request.force or not is_done(video, out, config_hash)}
+    drop_compacted(out, {video.video_id for video in redone})
     pipeline = beam.Pipeline(options=options)
     found = pipeline | "FindVideos" >> FindVideos(request.inputs)
     if not request.force:
