@@ -96,7 +96,8 @@ def read_rows(out: str, table: str, video_id: str, columns: list[str] | None = N
     if exists(path):
         return open_parquet(path).read(columns)
     stretch = _stretch(join(out, table), video_id)
-    return read_stretch(stretch).select(columns or TABLES[table].names)
+    rows = read_stretch(stretch).drop(["video_id"])
+    return rows.select(columns) if columns else rows
 
 
 def _stretch(folder: str, video_id: str) -> Stretch:

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -70,13 +70,6 @@ def check_tables(out: str) -> list[str]:
         if not _SAFE_ID.fullmatch(video_id):
             raise UsageError(f"{out} holds a video with the id {video_id!r}, which no run writes.")
     return ids
-
-
-def summaries(out: str, ids: Iterable[str]) -> Iterator[VideoSummary]:
-    """The numbers of each video."""
-    for video_id in ids:
-        tables = read_video(out, video_id)
-        yield summarize(tables, read_tracks(tables))
 
 
 def write_report(out: str, html: str, ids: Iterable[str], crops: bool = True) -> str:

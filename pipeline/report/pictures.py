@@ -42,5 +42,5 @@ def _cut_face(decoder: Decoder, path: str, zero_pts: int, pts_us: int, box: np.n
     frames = list(decoder.read(path, pts_us, pts_us + 1, zero_pts, _EVERY_FRAME))
     for frame in frames:
         if isinstance(frame, SampledFrame):
-            return make_thumbnail(frame.image, Box(*map(float, box), 1.0))
+            return make_thumbnail(frame.image, Box(*box.tolist(), 1.0))
     return None

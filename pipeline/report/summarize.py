@@ -1,7 +1,8 @@
 """What a report says of one video, in numbers: the same for pages and for machines."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -245,3 +246,15 @@ def _problems(failures: pa.Table) -> list[Problem]:
         Problem(*kind, len(times), [time / 1e6 for time in times if time is not None][:_TIMES_LISTED])
         for kind, times in grouped.items()
     ]
+
+
+def summaries(out: str, ids: Iterable[str]) -> Iterator[VideoSummary]:
+    """The numbers of each video."""
+    for video_id in ids:
+        tables = read_video(out, video_id)
+        yield summarize(tables, read_tracks(tables))
+
+
+def as_json_line(summary: VideoSummary) -> str:
+    """A summary as one JSON object on one line, times in ISO 8601."""
+    return json.dumps(asdict(summary), default=lambda time: time.isoformat())
