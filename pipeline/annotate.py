@@ -125,6 +125,7 @@ def _write(
     stream.height = probe.height + probe.height % 2
     stream.pix_fmt = "yuv420p"
     stream.codec_context.time_base = _MICROSECOND
+    durations: dict[int, int] = {}
     # The child has read all of this file: what could crash a decoder has done so there.
     with open_video(path) as (source, video):
         sound = _sound(source, probe.zero_pts * _tick(video), sink)
@@ -133,16 +134,25 @@ def _write(
             decoder.read(path, 0, -1, probe.zero_pts, Fraction(0)), probe
         ):
             picture = VideoFrame.from_ndarray(_annotated(frame, tracks, probe), format="rgb24")
-            picture.pts, picture.time_base, picture.duration = frame.pts_us, _MICROSECOND, duration_us
-            sink.mux(stream.encode(picture))
+            picture.pts, picture.time_base = frame.pts_us, _MICROSECOND
+            durations[frame.pts_us] = duration_us
+            sink.mux(_timed(stream.encode(picture), durations))
             while waiting is not None and waiting[0] <= frame.pts_us / 1e6:
                 sink.mux(waiting[1])
                 waiting = next(sound, None)
             advance(frame.pts_us / 1e6)
-        sink.mux(stream.encode(None))
+        sink.mux(_timed(stream.encode(None), durations))
         while waiting is not None:
             sink.mux(waiting[1])
             waiting = next(sound, None)
+
+
+def _timed(packets: list[Packet], durations: dict[int, int]) -> list[Packet]:
+    """The packets with the durations of their frames, which the encoder does not hand on."""
+    for packet in packets:
+        assert packet.pts is not None
+        packet.duration = durations.pop(packet.pts)
+    return packets
 
 
 def _annotated(frame: SampledFrame, tracks: Sequence[Track], probe: Probe) -> np.ndarray:
@@ -156,7 +166,7 @@ def _annotated(frame: SampledFrame, tracks: Sequence[Track], probe: Probe) -> np
 def _with_durations(
     items: Iterator[SampledFrame | LostSample | Summary], probe: Probe
 ) -> Iterator[tuple[SampledFrame, int]]:
-    """Every decoded frame with the microseconds until the next; the last one is as long as most."""
+    """Every decoded frame with the microseconds until the next; the last one stays to the end."""
     held: SampledFrame | None = None
     for item in items:
         if isinstance(item, SampledFrame):
@@ -164,7 +174,7 @@ def _with_durations(
                 yield held, item.pts_us - held.pts_us
             held = item
     if held is not None:
-        yield held, probe.duration_us // max(1, probe.frames)
+        yield held, max(1, probe.duration_us - held.pts_us)
 
 
 def _sound(source: InputContainer, zero: Fraction, sink: OutputContainer) -> Iterator[tuple[float, Packet]]:

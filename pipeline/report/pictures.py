@@ -42,5 +42,6 @@ def _cut_face(decoder: Decoder, path: str, zero_pts: int, pts_us: int, box: np.n
     frames = list(decoder.read(path, pts_us, pts_us + 1, zero_pts, _EVERY_FRAME))
     for frame in frames:
         if isinstance(frame, SampledFrame):
-            return make_thumbnail(frame.image, Box(*box.tolist(), 1.0))
+            x, y, w, h = box.tolist()
+            return make_thumbnail(frame.image, Box(x, y, w, h, score=1.0))
     return None
