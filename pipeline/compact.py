@@ -93,6 +93,7 @@ def _write_file(out: str, table: str, ids: Sequence[str], path: str) -> int:
     schema = pa.schema([*first.schema, VIDEO_ID], _common_metadata(first.schema))
     contents: dict[str, int] = {}
     waiting: list[pa.Table] = []
+    held = 0
     with open(path, "wb") as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         for video_id in ids:
             rows = read_rows(out, table, video_id)
@@ -102,10 +103,11 @@ def _write_file(out: str, table: str, ids: Sequence[str], path: str) -> int:
             names = pa.DictionaryArray.from_arrays(
                 pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows), [video_id]
             )
-            waiting.append(rows.append_column(VIDEO_ID, names).cast(schema))
-            if sum(part.num_rows for part in waiting) >= ROW_GROUP_ROWS:
+            waiting.append(rows.append_column(VIDEO_ID, names).replace_schema_metadata(schema.metadata))
+            held += rows.num_rows
+            if held >= ROW_GROUP_ROWS:
                 writer.write_table(pa.concat_tables(waiting))
-                waiting = []
+                waiting, held = [], 0
                 if sink.tell() >= FILE_BYTES:
                     break
         if waiting:

@@ -42,7 +42,7 @@ def draw_faces(image: np.ndarray, faces: Sequence[DrawnFace]) -> None:
         image: uint8 RGB [height, width, 3], contiguous; changed in place.
         faces: what to draw; parts outside the picture are cut off.
     """
-    scale = max(0.35, min(image.shape[:2]) / 900)
+    scale = max(0.4, min(image.shape[:2]) / 900)
     for face in faces:
         _draw_face(image, face, scale)
 
@@ -61,7 +61,7 @@ def _draw_face(image: np.ndarray, face: DrawnFace, scale: float) -> None:
     text = f"{face.name} {EMOTIONS[emotion]} {confidence:.0%}".strip()
     (text_width, text_height), _ = cv2.getTextSize(text, _FONT, scale, max(1, round(scale)))
     margin = max(2, round(6 * scale))
-    column, gap = max(2, round(7 * scale)), max(1, round(2 * scale))
+    column, gap = max(3, round(11 * scale)), max(1, round(2 * scale))
     bars_width = len(EMOTIONS) * (column + gap) - gap
     width = margin + bars_width + margin + text_width + margin
     height = text_height + 2 * margin
@@ -70,12 +70,12 @@ def _draw_face(image: np.ndarray, face: DrawnFace, scale: float) -> None:
     y = top - height if top >= height else max(0, top)
     area = image[y : y + height, x : x + width]
     area[:] = (0.25 * area + 0.75 * np.array(_PANEL)).astype(np.uint8)
-    floor = y + height - margin
+    floor, tallest = y + height - 2, height - 4
     for number, probability in enumerate(face.probabilities):
         start = x + margin + number * (column + gap)
-        tall = max(1, round(float(probability) * text_height))
+        tall = max(1, round(float(probability) * tallest))
         cv2.rectangle(
             image, (start, floor - tall), (start + column - 1, floor), emotion_color(number, 1.0), -1
         )
-    place = (x + 2 * margin + bars_width, floor)
+    place = (x + 2 * margin + bars_width, y + height - margin)
     cv2.putText(image, text, place, _FONT, scale, _WHITE, max(1, round(scale)), cv2.LINE_AA)

@@ -54,13 +54,15 @@ def write_parquet(table: pa.Table, path: str, temp_dir: str, row_group_rows: int
         os.makedirs(temp_dir, exist_ok=True)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         try:
-            pq.write_table(table, temp, row_group_rows, compression="zstd")
+            pq.write_table(table, temp, row_group_size=row_group_rows, compression="zstd")
             os.replace(temp, path)
         finally:
             Path(temp).unlink(missing_ok=True)
         return
     with FileSystems.create(temp, mime_type="application/vnd.apache.parquet") as sink:
-        pq.write_table(table, pa.PythonFile(sink, mode="w"), row_group_rows, compression="zstd")
+        pq.write_table(
+            table, pa.PythonFile(sink, mode="w"), row_group_size=row_group_rows, compression="zstd"
+        )
     FileSystems.rename([temp], [path])
 
 

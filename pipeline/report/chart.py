@@ -51,13 +51,8 @@ def _ms(seconds: float) -> int:
 def _person(track: Track, limit: int) -> dict[str, Any]:
     rows = drawn_rows(track.smoothed, limit)
     time = np.rint(track.pts_us / 1000).astype(int)
-    end = time + np.rint(track.spans * 1000).astype(int)
     # A line breaks where the person was not seen at a sample.
     part = np.cumsum(np.diff(track.sample, prepend=track.sample[:1]) > 1)
-    bands = [
-        [int(time[first]), int(end[last - 1]), int(track.label[first])]
-        for first, last in stretches(track.label + len(EMOTIONS) * part)
-    ]
     return {
         "id": track.track_id,
         "rows": len(track.label),
@@ -65,8 +60,26 @@ def _person(track: Track, limit: int) -> dict[str, Any]:
         "breaks": (np.flatnonzero(np.diff(part[rows])) + 1).tolist(),
         "smoothed": _thousandths(track.smoothed[rows]),
         "raw": _thousandths(track.raw[rows]),
-        "bands": bands,
+        "bands": _bands(track, time, part, limit),
     }
+
+
+def _bands(track: Track, time: np.ndarray, part: np.ndarray, limit: int) -> list[list[int]]:
+    """From, to and label of each stretch; where labels flicker too much, the commonest of each slice."""
+    label = track.label
+    if len(list(stretches(label))) > limit:
+        size = -(-len(label) // limit)
+        slices = np.arange(len(label)) // size
+        votes = np.zeros((slices[-1] + 1, len(EMOTIONS)), int)
+        np.add.at(votes, (slices, label), 1)
+        label = votes.argmax(axis=1)[slices]
+    end = time + np.rint(track.spans * 1000).astype(int)
+    bands = [
+        [int(time[first]), int(end[last - 1]), int(label[first])]
+        for first, last in stretches(label + len(EMOTIONS) * part)
+    ]
+    longest = sorted(bands, key=lambda band: band[0] - band[1])[:limit]
+    return sorted(longest)
 
 
 def _thousandths(values: np.ndarray) -> list[list[int]]:

@@ -93,6 +93,7 @@ function page(data) {
   const hatches = EMOTIONS.map((_, number) => hatch(number));
   const charts = new Map(); // element → uPlot
   const view = { min: 0, max: duration };
+  const shown = document.getElementById("view");
   const hidden = new Set();
   let raw = false;
   let moving = false;
@@ -106,6 +107,7 @@ function page(data) {
     moving = true;
     for (const chart of charts.values()) chart.setScale("x", view);
     moving = false;
+    if (shown) shown.textContent = `${clock(view.min, 1)} to ${clock(view.max, 1)}`;
   }
   function zoom(factor, at = (view.min + view.max) / 2) {
     show(at - (at - view.min) * factor, at + (view.max - at) * factor);
@@ -371,10 +373,10 @@ function page(data) {
       if (element.id === "overview") { chart.redraw(false, true); continue; }
       chart.batch(() => {
         for (const number of EMOTIONS.keys()) {
-          const shown = !hidden.has(number);
-          chart.setSeries(1 + 3 * number, { show: shown });
-          chart.setSeries(2 + 3 * number, { show: shown });
-          chart.setSeries(3 + 3 * number, { show: shown && raw });
+          const show = !hidden.has(number);
+          chart.setSeries(1 + 3 * number, { show });
+          chart.setSeries(2 + 3 * number, { show });
+          chart.setSeries(3 + 3 * number, { show: show && raw });
         }
       });
       chart.redraw(true, true);
@@ -397,6 +399,8 @@ function page(data) {
     redraw();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+
+  show(0, duration);
 
   // Paper is light, narrow, and shows everything.
   const PAPER = 700;
