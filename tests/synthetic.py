@@ -98,7 +98,9 @@ def timeline(
     made = Timeline(
         video=video,
         info=VideoInfo(video.video_id, 640, 360, 0, "h264", round(seconds * 1e6), 1, ()),
-        ends=[SegmentEnd(video.video_id, 0, count * 5, count * 200_000 - 40_000, 40_000, 40_000, problems, 1.5)],
+        ends=[
+            SegmentEnd(video.video_id, 0, count * 5, count * 200_000 - 40_000, 40_000, 40_000, problems, 1.5)
+        ],
         samples=SampleColumns(np.arange(count, dtype=np.int32), pts_us, status, faces, shot),
         faces=columns,
         failures=[
