@@ -15,6 +15,7 @@ RUN = [
     "opencv-python-headless>=4.10,<5",  # resizing, Haar, YuNet, JPEG; 5.0 dropped the Haar cascades
     "av>=14",  # FFmpeg with exact timestamps, rotation and per-packet errors; OpenCV's reader hides all three
     "mtcnn==1.0.0",  # the default detector's weights (MIT), whose files we read
+    "jinja2>=3.1",  # report pages, with names escaped
     "joblib>=1.3",  # their file format
     "lz4>=4.3",  # and its compression
     "platformdirs>=4",  # where downloaded weights are kept
@@ -46,6 +47,7 @@ TEST = [
     "mypy>=1.13",
     "ruff>=0.8",
     "motmetrics>=1.4",  # identity scores in benchmarks/tracking.py
+    "playwright>=1.45",  # opens report pages in a real browser
     "duckdb>=1",  # the docs' SQL
     "sqlglot>=25",  # parses the docs' SQL as BigQuery's
     "nbformat>=5",  # runs the notebook
@@ -61,8 +63,12 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
-    packages=["schemas", "models", "models.detectors", "transforms", "pipeline"],
-    package_data={"models": ["weights/*.keras"], "pipeline": ["data/*.mp4"]},
+    packages=["schemas", "models", "models.detectors", "transforms", "pipeline", "pipeline.report"],
+    package_data={
+        "models": ["weights/*.keras"],
+        "pipeline": ["data/*.mp4"],
+        "pipeline.report": ["static/*", "templates/*"],
+    },
     install_requires=RUN,
     extras_require={
         "train": TRAIN,

@@ -21,12 +21,11 @@ from pipeline.mp4 import Mp4Writer, Sound, open_mp4
 from pipeline.overlay import draw_face
 from schemas.elements import Video
 from schemas.emotions import EMOTIONS
-from schemas.tables import SAMPLES, TIMELINES, VIDEOS
 from transforms.decoder import Decoder
 from transforms.find_videos import InputError, find_videos, video_id
-from transforms.storage import LocalCopies, exists, is_remote, read_parquet, table_path
-from transforms.video import Probe, SampledFrame, Summary, UnreadableVideoError
-from transforms.video import _open as open_video
+from transforms.storage import LocalCopies, is_remote
+from transforms.video import Probe, SampledFrame, Summary, UnreadableVideoError, open_video
+from transforms.video_tables import has_rows, read_rows
 
 _EVERY_FRAME = Fraction(0)
 
@@ -117,8 +116,8 @@ def annotate(source: str, out: str, output: str) -> Annotated:
     _check_output(output, video)
     name, row = _stored(video, out)
     faces = FacesInTime(
-        read_parquet(table_path(out, "samples", name), SAMPLES.names),
-        read_parquet(table_path(out, "timelines", name), TIMELINES.names),
+        read_rows(out, "samples", name),
+        read_rows(out, "timelines", name),
     )
     with ExitStack() as stack:
         copies = LocalCopies()
@@ -191,10 +190,9 @@ def _stored(video: Video, out: str) -> tuple[str, dict[str, Any]]:
     """The id of a video in the tables, and its row in `videos`."""
     changed = False
     for name in _possible_ids(video.uri):
-        path = table_path(out, "videos", name)
-        if not exists(path):
+        if not has_rows(out, "videos", name):
             continue
-        [row] = read_parquet(path, VIDEOS.names).to_pylist()
+        [row] = read_rows(out, "videos", name).to_pylist()
         # A copy has another time of change, but not another size.
         same_size = row["fingerprint"].partition("-")[0] == str(video.size_bytes)
         if row["fingerprint"] == video.fingerprint or (row["uri"] != video.uri and same_size):

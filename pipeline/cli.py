@@ -387,5 +387,45 @@ def annotate(video: str, out: str, output: str) -> None:
         click.echo(f"  {problem}")
 
 
+@main.command()
+@click.argument("out", metavar="DIR")
+@click.option(
+    "-o", "--output", "html", metavar="HTML_DIR", help="Folder for the pages.  [default: DIR/report]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a video, and make no pages.")
+@click.option("--no-crops", is_flag=True, help="Show no pictures of faces.")
+@_debug_option
+def report(out: str, html: str | None, as_json: bool, no_crops: bool) -> None:
+    """Make pages of the tables in DIR: an index, and one for each video."""
+    from tqdm import tqdm
+
+    from pipeline.report.pages import check_tables, write_report
+    from pipeline.report.summarize import as_json_line, summaries
+
+    ids = check_tables(out)
+    shown = tqdm(ids, unit=" videos", disable=None, leave=False)
+    if as_json:
+        for summary in summaries(out, shown):
+            click.echo(as_json_line(summary))
+    else:
+        click.echo(write_report(out, html or os.path.join(out, "report"), shown, crops=not no_crops))
+
+
+@main.command()
+@click.argument("out", metavar="DIR")
+@_debug_option
+def compact(out: str) -> None:
+    """Gather the many small files of the tables in DIR into few large ones."""
+    from tqdm import tqdm
+
+    from pipeline.compact import compact as gather
+    from pipeline.compact import describe
+
+    with tqdm(unit=" steps", disable=None, leave=False) as bar:
+        done = gather(out, bar.update)
+    for line in describe(done):
+        click.echo(line)
+
+
 if __name__ == "__main__":
     main()

@@ -1,14 +1,11 @@
 """The sums a run must balance: every input in `videos`, every count equal to the rows it counts."""
 
 from collections.abc import Sequence
-from pathlib import Path
-
-import pyarrow.parquet as pq
 
 from pipeline.errors import RunError
 from schemas.elements import Video
-from schemas.tables import VIDEOS
-from transforms.storage import exists, is_remote, read_parquet, table_path
+from transforms.storage import exists, is_remote, join
+from transforms.video_tables import count_rows, has_rows, read_rows, video_ids
 
 _COUNTED = {"timelines": "faces", "samples": "samples", "tracks": "tracks"}
 
@@ -17,10 +14,9 @@ def video_rows(videos: Sequence[Video], out: str) -> list[dict[str, object]]:
     """The row in `videos` of each input, with its `video_id`; RunError when one has none."""
     rows = []
     for video in videos:
-        path = table_path(out, "videos", video.video_id)
-        if not exists(path):
+        if not has_rows(out, "videos", video.video_id):
             raise RunError(f"{video.uri} was matched but has no row in `videos`; run the same command again.")
-        [row] = read_parquet(path, VIDEOS.names).to_pylist()
+        [row] = read_rows(out, "videos", video.video_id).to_pylist()
         rows.append({"video_id": video.video_id, **row})
     return rows
 
@@ -32,16 +28,10 @@ def check_sums(videos: Sequence[Video], out: str, config_hash: str) -> list[dict
         if (row["fingerprint"], row["config_hash"]) != (video.fingerprint, config_hash):
             raise RunError(f"{video.uri}: its row in `videos` is of another file or other settings.")
         for table, column in _COUNTED.items():
-            found = _row_count(table_path(out, table, video.video_id))
+            found = count_rows(out, table, video.video_id)
             if found != row[column]:
                 raise RunError(f"{video.uri}: {found} rows in `{table}`, but `videos` counts {row[column]}.")
     return rows
-
-
-def _row_count(path: str) -> int:
-    if is_remote(path):
-        return read_parquet(path, []).num_rows
-    return pq.read_metadata(path).num_rows
 
 
 def vanished(videos: Sequence[Video], out: str) -> list[str]:
@@ -49,9 +39,10 @@ def vanished(videos: Sequence[Video], out: str) -> list[str]:
     if is_remote(out):
         return []
     matched = {video.video_id for video in videos}
+    known = video_ids(join(out, "videos")) if exists(join(out, "videos")) else []
     uris = [
-        read_parquet(str(path), ["uri"])["uri"][0].as_py()
-        for path in sorted(Path(out).glob("videos/video_id=*/part-0.parquet"))
-        if path.parent.name.removeprefix("video_id=") not in matched
+        read_rows(out, "videos", video_id, ["uri"])["uri"][0].as_py()
+        for video_id in known
+        if video_id not in matched
     ]
     return [uri for uri in uris if not is_remote(uri) and not exists(uri)]

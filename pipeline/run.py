@@ -24,7 +24,8 @@ from schemas.settings import Settings
 from transforms import metrics
 from transforms.find_videos import FindVideos, InputError, find_videos
 from transforms.smoothing import SMOOTHING_METHODS
-from transforms.storage import LocalCopies, clear_scratch
+from transforms.storage import LocalCopies, clear_scratch, join
+from transforms.video_tables import compacted, drop_compacted
 from transforms.write_tables import is_done
 
 _RUNNERS = {"local": "FnApiRunner", "directrunner": "FnApiRunner", "dataflow": dataflow.RUNNER}
@@ -159,6 +160,7 @@ def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> O
     measured: metrics.Measured = {}
     local.prepare_workers(request.workers)
     clear_scratch(out)
+    drop_compacted(out, {video.video_id for video in pending})
     with watch(terminal, len(pending), sum(video.size_bytes for video in pending)) as progress:
         for wave, seconds in local.waves(pending, request.wave_minutes * 60):
             progress.wave(seconds, sum(video.size_bytes for video in wave))
@@ -180,6 +182,7 @@ def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> O
 
 def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
     """Run one pipeline on another runner, wait for it, and check its tables."""
+    _take_out_of_compacted(request, videos)
     if request.runner == dataflow.RUNNER:
         dataflow.check_inputs([video.uri for video in videos], request.execution.out)  # what @lists name
         result = _send_to_dataflow(request)
@@ -195,6 +198,14 @@ def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
     rows = _check_remote_sums(videos, request.execution.out, request.settings.config_hash())
     _check_failures(rows, request.max_failure_ratio)
     return Outcome(rows, 0, metrics.measured(result))
+
+
+def _take_out_of_compacted(request: Request, videos: Sequence[Video]) -> None:
+    """Remove the rows of videos that will be written anew, so that no reader meets them twice."""
+    out, config_hash = request.execution.out, request.settings.config_hash()
+    held = compacted(join(out, "videos")).keys() & {video.video_id for video in videos}
+    redone = (v for v in videos if v.video_id in held and (request.force or not is_done(v, out, config_hash)))
+    drop_compacted(out, {video.video_id for video in redone})
 
 
 def _check_remote_sums(videos: Sequence[Video], out: str, config_hash: str) -> list[dict[str, Any]]:

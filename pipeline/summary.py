@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pipeline.run import Outcome
 from schemas.emotions import EMOTIONS
-from transforms.storage import read_parquet, table_path
+from transforms.video_tables import read_rows
 
 _BAR_WIDTH = 28
 
@@ -16,7 +16,7 @@ def emotion_shares(rows: list[dict], out: str) -> dict[str, float]:
     for row in rows:
         if not row["tracks"]:
             continue
-        for track in read_parquet(table_path(out, "tracks", row["video_id"]), columns).to_pylist():
+        for track in read_rows(out, "tracks", row["video_id"], columns).to_pylist():
             for emotion in EMOTIONS:
                 totals[emotion] += track["samples"] * track["share_" + emotion]
     everything = sum(totals.values())

@@ -65,8 +65,8 @@ def test_tables_are_written_replaced_read_and_deleted(place, tmp_path, remote):
     assert not storage.exists(path)
     for table in (TABLE, TABLE.slice(1)):
         storage.write_parquet(table, path, storage.scratch_folder(out))
-    assert storage.read_parquet(path).equals(TABLE.slice(1))
-    assert storage.read_parquet(path, ["a"]).column_names == ["a"]
+    assert storage.open_parquet(path).read().equals(TABLE.slice(1))
+    assert storage.open_parquet(path).read(["a"]).column_names == ["a"]
     for _ in range(2):
         storage.delete(path)
         assert not storage.exists(path)
@@ -84,7 +84,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr(storage.pq, "write_table", fail)
     with pytest.raises(OSError, match="No space left"):
         storage.write_parquet(TABLE.slice(1), path, scratch)
-    assert storage.read_parquet(path).equals(TABLE)
+    assert storage.open_parquet(path).read().equals(TABLE)
     assert os.listdir(scratch) == []
 
 

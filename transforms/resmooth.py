@@ -12,10 +12,10 @@ from schemas.elements import Video
 from schemas.emotions import EMOTIONS
 from schemas.settings import Settings
 from schemas.tables import TABLES, VIDEOS
-from transforms.storage import read_parquet, table_path
 from transforms.tables import in_full, tabulate_tracks
 from transforms.timeline import FaceColumns, SampleColumns, Timeline, smooth_tracks, track
 from transforms.tracking import APPEARANCE_BYTES
+from transforms.video_tables import read_rows
 from transforms.write_tables import write_video
 
 
@@ -24,7 +24,7 @@ def resmooth_video(out: str, video_id: str, smoothing: str, window_s: float | No
 
     Faces that a run had dropped stay in `failures`: tracking gives the same answer without them.
     """
-    stored = {name: read_parquet(table_path(out, name, video_id), TABLES[name].names) for name in TABLES}
+    stored = {name: read_rows(out, name, video_id) for name in TABLES}
     [row] = stored["videos"].to_pylist()
     settings = replace(Settings(**json.loads(row["config_json"])), smoothing=smoothing, window_s=window_s)
     video = Video(video_id, row["uri"], row["fingerprint"], 0)

@@ -47,7 +47,7 @@ def delete(path: str) -> None:
         Path(path).unlink(missing_ok=True)
 
 
-def write_parquet(table: pa.Table, path: str, temp_dir: str) -> None:
+def write_parquet(table: pa.Table, path: str, temp_dir: str, row_group_rows: int | None = None) -> None:
     """Write a table so that `path` either holds all of it or is left as it was.
 
     The bytes go to a new file in `temp_dir`, on the same file system, and are renamed when complete.
@@ -57,22 +57,24 @@ def write_parquet(table: pa.Table, path: str, temp_dir: str) -> None:
         os.makedirs(temp_dir, exist_ok=True)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         try:
-            pq.write_table(table, temp, compression="zstd")
+            pq.write_table(table, temp, row_group_size=row_group_rows, compression="zstd")
             os.replace(temp, path)
         finally:
             Path(temp).unlink(missing_ok=True)
         return
     with FileSystems.create(temp, mime_type="application/vnd.apache.parquet") as sink:
-        pq.write_table(table, pa.PythonFile(sink, mode="w"), compression="zstd")
+        pq.write_table(
+            table, pa.PythonFile(sink, mode="w"), row_group_size=row_group_rows, compression="zstd"
+        )
     FileSystems.rename([temp], [path])
 
 
-def read_parquet(path: str, columns: list[str] | None = None) -> pa.Table:
+def open_parquet(path: str) -> pq.ParquetFile:
     """One Parquet file, local or remote, with just its own columns (none from the folder's name)."""
     if not is_remote(path):
-        return pq.ParquetFile(path).read(columns)
+        return pq.ParquetFile(path)
     with FileSystems.open(path) as source:
-        return pq.ParquetFile(pa.BufferReader(source.read())).read(columns)
+        return pq.ParquetFile(pa.BufferReader(source.read()))
 
 
 class LocalCopies:

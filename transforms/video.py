@@ -187,7 +187,7 @@ class Progress:
 
 
 @contextmanager
-def _open(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and the stream to read. Raises UnreadableVideoError."""
     try:
         if os.path.getsize(path) == 0:
@@ -458,7 +458,7 @@ def probe(path: str) -> Probe:
     """
     problems: set[str] = set()
     listing = _list_packets(path, problems)
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         events = _decode(_packets(container, stream, problems), stream)
         for pts, first in events:  # noqa: B007
             if first is not None:
@@ -502,7 +502,7 @@ class _Listing:
 
 def _list_packets(path: str, problems: set[str]) -> _Listing:
     """Reads through a file without decoding. Raises UnreadableVideoError."""
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         tick = _time_base(stream)
         shown: set[int] = set()
         untimed = end = packets = 0
@@ -562,18 +562,18 @@ def read_segment(
     problems: set[str] = set()
     if not decode:
         listed: list[Event] = [(pts, None) for pts in _list_packets(path, problems).pts]
-        with _open(path) as (_, stream):
+        with open_video(path) as (_, stream):
             clock = _Clock(stream, zero_pts, problems)
         yield from _sample(iter(listed), clock, start_us, end_us, fps)
         return
     if start_us > 0:
-        with _open(path) as (container, stream):
+        with open_video(path) as (container, stream):
             clock = _Clock(stream, zero_pts, problems)
             events = _from_before(container, stream, clock.first_at(start_us), problems)
             if events is not None:
                 yield from _sample(events, clock, start_us, end_us, fps)
                 return
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         clock = _Clock(stream, zero_pts, problems)
         events = _decode(_packets(container, stream, problems), stream)
         yield from _sample(events, clock, start_us, end_us, fps)

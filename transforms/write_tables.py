@@ -9,9 +9,10 @@ from schemas.elements import Video
 from schemas.settings import Settings
 from schemas.tables import TABLES
 from transforms import metrics
-from transforms.storage import delete, exists, read_parquet, scratch_folder, table_path, write_parquet
+from transforms.storage import delete, scratch_folder, table_path, write_parquet
 from transforms.tables import tabulate
 from transforms.timeline import Timeline
+from transforms.video_tables import has_rows, read_rows
 
 
 def write_video(tables: Mapping[str, pa.Table], video_id: str, out: str) -> None:
@@ -34,10 +35,9 @@ def _write(timeline: Timeline, settings: Settings, out: str) -> str:
 
 def is_done(video: Video, out: str, config_hash: str) -> bool:
     """Whether the tables hold this very file under these very settings."""
-    path = table_path(out, "videos", video.video_id)
-    if not exists(path):
+    if not has_rows(out, "videos", video.video_id):
         return False
-    [row] = read_parquet(path, ["fingerprint", "config_hash"]).to_pylist()
+    [row] = read_rows(out, "videos", video.video_id, ["fingerprint", "config_hash"]).to_pylist()
     return row == {"fingerprint": video.fingerprint, "config_hash": config_hash}
 
 

@@ -1,0 +1,1 @@
+"""`affectline report`: pages for people, and the same numbers for machines."""
