@@ -19,7 +19,7 @@ from schemas.settings import Settings
 from transforms.find_videos import FindVideos, InputError, find_videos
 from transforms.smoothing import SMOOTHING_METHODS
 from transforms.storage import clear_scratch
-from transforms.video_tables import drop_compacted
+from transforms.video_tables import compacted_ids, drop_compacted
 from transforms.write_tables import is_done
 
 _RUNNERS = {"local": "FnApiRunner", "directrunner": "FnApiRunner", "dataflow": "DataflowRunner"}
@@ -150,7 +150,9 @@ def _submit(request: Request, videos: Sequence[Video]) -> Outcome:
     """Run one pipeline on another runner, wait for it, and check its tables."""
     out, config_hash = request.execution.out, request.settings.config_hash()
     options = PipelineOptions([f"--runner={request.runner}", *request.beam_options], save_main_session=False)
-    redone = {video for video in videos if request.force or not is_done(video, out, config_hash)}
+    in_large_files = compacted_ids(out)
+    held = [video for video in videos if video.video_id in in_large_files]
+    redone = [video for video in held if request.force or not is_done(video, out, config_hash)]
     drop_compacted(out, {video.video_id for video in redone})
     pipeline = beam.Pipeline(options=options)
     found = pipeline | "FindVideos" >> FindVideos(request.inputs)

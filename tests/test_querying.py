@@ -84,7 +84,8 @@ def test_sql_answers_as_pandas_does(database, pandas_answers, language, name):
     expected = pandas_answers[name]
     if name == "shares":
         answer = answer.pivot(index="video_id", columns="emotion", values="share").fillna(0)
-        expected = expected.rename(columns=str)[answer.columns]
+        expected = expected.set_axis(expected.columns.astype(str), axis=1)[answer.columns.astype(str)]
+        answer.columns = expected.columns
     elif name == "person":
         answer = answer.set_index("time_s")
     elif name == "reactions":
