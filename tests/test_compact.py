@@ -18,8 +18,11 @@ from schemas.tables import TABLES
 from tests import synthetic
 from tests.clips import astronaut_clip
 from tests.test_run import FAST, affectline, load
-from transforms.video_tables import count_rows, drop_compacted, has_rows, read_rows, video_ids
+from tests.test_storage import remote
+from transforms.video_tables import compacted_ids, count_rows, drop_compacted, has_rows, read_rows, video_ids
 from transforms.write_tables import is_done
+
+__all__ = ["remote"]  # a fixture
 
 duckdb = pytest.importorskip("duckdb")
 
@@ -214,6 +217,25 @@ def test_sums_are_checked_in_a_compacted_folder(copy):
     assert not is_done(video._replace(fingerprint="2-2"), str(out), row["config_hash"])
     [checked] = check_sums([video], str(out), row["config_hash"])
     assert checked["faces"] == row["faces"]
+
+
+def test_a_compacted_folder_is_read_and_rewritten_on_a_remote_file_system(copy, remote):
+    out, _ = copy
+    compact(str(out))
+    shutil.copytree(out, remote("mem://bucket/out"))
+    first, *others = video_ids(str(out / "videos"))
+    far = "mem://bucket/out"
+    for table in TABLES:
+        assert has_rows(far, table, first)
+        assert read_rows(far, table, first).equals(read_rows(str(out), table, first))
+        assert count_rows(far, table, first) == count_rows(str(out), table, first)
+    drop_compacted(far, [first])
+    assert compacted_ids(far) == set(others)
+    assert not has_rows(far, "videos", first)
+    for table in TABLES:
+        assert read_rows(far, table, others[0]).equals(read_rows(str(out), table, others[0]))
+    with pytest.raises(UsageError, match="on this machine"):
+        compact(far)
 
 
 def test_duckdb_reads_both_layouts_with_one_query(copy):

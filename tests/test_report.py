@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -80,6 +82,16 @@ def test_gaps_shots_and_problems(corpus):
     assert (nobody.share, nobody.emotion, nobody.people, nobody.face_share) == ({}, None, [], 0)
     broken = summary(corpus, "broken")
     assert (broken.gaps, broken.shots_s, broken.face_share, broken.mean_confidence) == ([], [], None, None)
+
+
+def test_shots_begin_where_their_first_sample_is(corpus):
+    out, ids = corpus
+    tables = read_video(str(out), ids["talk"])
+    time_s = tables.samples["time_s"].to_numpy()
+    shot = pa.array((time_s >= 22).astype(np.int32) + (time_s >= 46))
+    samples = tables.samples.drop(["shot"] if "shot" in tables.samples.column_names else [])
+    told = summarize(replace(tables, samples=samples.append_column("shot", shot)), read_tracks(tables))
+    assert told.shots_s == [0, 22, 46]
 
 
 def test_moments_are_the_surest_peaks_of_each_stretch(corpus):

@@ -32,6 +32,8 @@ from transforms.video import (
 TIME_LIMIT_S: Final = 300.0
 # Pixels decoded ahead of what the caller has taken.
 READ_AHEAD_BYTES: Final = 64 * 2**20
+# The most that Linux grants without privilege; fewer switches between the two processes.
+PIPE_BYTES: Final = 2**20
 
 CRASHED: Final = "The decoder crashed."
 STOPPED: Final = "The decoder was stopped: a minute of video took it longer than {:g} seconds."
@@ -159,7 +161,7 @@ class Decoder:
             return stopped or waiting <= READ_AHEAD_BYTES
 
         def take() -> None:
-            end: UnreadableVideoError | None = None
+            end: UnreadableVideoError | None = UnreadableVideoError(CRASHED)
             try:
                 for item in items:
                     with changed:
@@ -168,11 +170,13 @@ class Decoder:
                         changed.wait_for(may_go_on)
                         if stopped:
                             return
+                end = None
             except UnreadableVideoError as error:
                 end = error
-            with changed:
-                ready.append(end)
-                changed.notify_all()
+            finally:  # whatever happened: the caller waits for an end
+                with changed:
+                    ready.append(end)
+                    changed.notify_all()
 
         thread = threading.Thread(target=take, name="decoder", daemon=True)
         thread.start()
@@ -193,8 +197,9 @@ class Decoder:
             with changed:
                 stopped = True
                 changed.notify_all()
-            if not finished and self._child is not None:
-                self._child.kill()  # the caller has seen enough; this ends the thread's wait
+            child = self._child
+            if not finished and child is not None:
+                child.kill()  # the caller has seen enough; this ends the thread's wait
             thread.join()
             if not finished:
                 self.close()
@@ -234,6 +239,7 @@ class Decoder:
                 stdout=subprocess.PIPE,
                 stderr=self._log or subprocess.DEVNULL,
                 env=os.environ | {"PYTHONSAFEPATH": "1"},
+                pipesize=PIPE_BYTES,
             )
         return self._child
 

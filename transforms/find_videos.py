@@ -35,6 +35,11 @@ def video_id(relative_path: str) -> str:
     return f"{slug}-{digest}"
 
 
+def local_fingerprint(status: os.stat_result) -> str:
+    """What changes when a file on this machine does."""
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
 def find_videos(inputs: Iterable[str]) -> list[Video]:
     """Every video that the inputs name, each once, sorted by id.
 
@@ -123,7 +128,7 @@ def _local_video(path: str, root: str) -> Video:
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{path} is not a regular file.")
     relative = os.path.relpath(path, root).replace(os.sep, "/")
-    return Video(video_id(relative), path, f"{status.st_size}-{status.st_mtime_ns}", status.st_size)
+    return Video(video_id(relative), path, local_fingerprint(status), status.st_size)
 
 
 def _match_uri(text: str) -> Iterator[Video]:

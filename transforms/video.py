@@ -14,12 +14,13 @@ import signal
 import struct
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from itertools import chain, pairwise
-from typing import BinaryIO, Final
+from itertools import chain, islice, pairwise
+from typing import BinaryIO, Final, NamedTuple, cast
 
 import av
 import numpy as np
@@ -27,6 +28,7 @@ import numpy.typing as npt
 from av.codec.context import Flags
 from av.container import InputContainer
 from av.packet import Packet
+from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideData
 from av.stream import Disposition
 from av.video.frame import VideoFrame
@@ -83,6 +85,11 @@ VIDEO_EXTENSIONS: Final = frozenset(
 MAX_PIXELS: Final = 2**26
 # A timestamp this much or more before its predecessor means that the clock was set back.
 CLOCK_SET_BACK_S: Final = 1
+# Pictures decoded this long after damage, and before a keyframe, are not trusted.
+DOUBT_S: Final = 1
+# How much of a file's seeking is put to the test before it is cut into segments.
+SEEKS_TRIED: Final = 8
+PACKETS_COMPARED: Final = 30
 MINUTE_US: Final = 60_000_000
 # Address space of a decoding process; an 8K stream needs 1 to 2 GB of it.
 MEMORY_LIMIT: Final = 8 * 2**30
@@ -95,6 +102,7 @@ READ_ERRORS: Final = "Parts of the file could not be read."
 NO_TIMESTAMPS: Final = "Frames without a timestamp were placed one frame after the one before."
 CLOCK_JUMPS: Final = "The timestamps jump back; the clock was carried on from the frame before."
 LATE_FRAMES: Final = "Frames that are not later than the one before were passed over."
+SIZE_CHANGES: Final = "The picture changes its size; boxes are in pixels of the frame they were found in."
 BAD_START: Final = "The video begins with frames that do not decode; time starts at the first one that does."
 
 FRAME_LOST: Final = "The frame did not decode."
@@ -257,80 +265,180 @@ def _packets(container: InputContainer, stream: VideoStream | None, problems: se
 Event = tuple[int | None, VideoFrame | None]
 
 
-def _decode(packets: Iterator[Packet], stream: VideoStream) -> Iterator[Event]:
+class _Packet(NamedTuple):
+    """What is remembered of a packet until its frame comes out."""
+
+    pts: int
+    number: int
+    group: int  # of packets from one keyframe to the next
+    leading: bool  # shown before its group's keyframe: may be built on the group before
+
+
+class _Decoding:
     """Decodes packets, and tells of each frame that is in the file but did not come out whole.
 
-    A frame is lost when its packet does not decode, when the demuxer or the decoder flags it as
-    corrupt, or when it is dropped silently after such damage. A packet that yields no frame with
-    no damage before it is a hidden one (VP8 has them) and no loss.
+    A frame is lost when its packet does not decode or when the demuxer or the decoder flags it as
+    corrupt. So is what is decoded after such a one, up to the next keyframe but for no more than
+    DOUBT_S: decoders put old pictures in the place of what is missing and build on them without a
+    word. A packet that yields no frame, with no damage near, is a hidden one (VP8 has them).
     """
-    waiting: list[tuple[int, bool]] = []  # (pts, suspicious) of packets whose frame has not come out
-    corrupt: set[int] = set()
-    damaged = False
 
-    def settle(frames: list[VideoFrame]) -> Iterator[Event]:
-        nonlocal damaged
-        for frame in frames:
-            pts = frame.pts
-            if pts is not None:
-                while waiting and waiting[0][0] <= pts:
-                    earlier, suspicious = heapq.heappop(waiting)
-                    if earlier < pts and suspicious:
-                        yield earlier, None
-            if frame.is_corrupt or pts in corrupt:
-                damaged = True
-                yield pts, None
-            else:
-                yield pts, frame
+    def __init__(self, path: str, packets: Iterator[Packet], stream: VideoStream) -> None:
+        self._path = path
+        self._packets = packets
+        self._context = stream.codec_context
+        self._number = self._group = 0  # of the packet last decoded
+        self._group_pts: int | None = None
+        self._waiting: list[_Packet] = []  # a heap: those whose frames have not come out
+        # Frames are held until all that was decoded before them has shown whether it is whole.
+        self._held: deque[tuple[_Packet | None, VideoFrame | None]] = deque()
+        self._doubt = math.ceil(DOUBT_S / _time_base(stream))
+        # (group, leading) to the damage there: number of the first packet, pts at which doubt ends.
+        self._damage: dict[tuple[int, bool], tuple[int, float]] = {}
+        self._gone: set[int] = set()  # pts of frames already told to be lost
 
-    for packet in packets:
-        failed = False
+    def events(self) -> Iterator[Event]:
+        """The frames in order of time."""
+        with ExitStack() as reopened:
+            for packet in self._packets:
+                if packet.is_keyframe:
+                    if (self._group, False) in self._damage:
+                        yield from self._drain()
+                        # Damage may leave old pictures behind, and headers made of noise.
+                        reopened.close()
+                        _, stream = reopened.enter_context(open_video(self._path))
+                        self._context = stream.codec_context
+                    self._group += 1
+                    self._group_pts = packet.pts
+                self._number += 1
+                known = self._known(packet.pts)
+                if known is not None and not packet.is_discard:
+                    heapq.heappush(self._waiting, known)
+                if packet.is_corrupt:
+                    self._damaged(known)
+                try:
+                    frames = self._context.decode(packet)
+                except (av.FFmpegError, OSError):
+                    frames = []
+                    self._damaged(known)
+                    if known is None and not packet.is_discard:
+                        self._held.append((None, None))
+                yield from self._settle(frames)
+            yield from self._drain()
+
+    def _known(self, pts: int | None) -> _Packet | None:
+        if pts is None:
+            return None
+        leading = self._group_pts is not None and pts < self._group_pts
+        return _Packet(pts, self._number, self._group, leading)
+
+    def _drain(self) -> Iterator[Event]:
+        """What the decoder still holds back."""
         try:
-            frames = stream.codec_context.decode(packet)
+            frames = self._context.decode(None)
         except (av.FFmpegError, OSError):
-            frames, failed = [], True
-        damaged = failed or packet.is_corrupt or (damaged and not packet.is_keyframe)
-        if packet.pts is not None and not packet.is_discard:
-            heapq.heappush(waiting, (packet.pts, damaged))
-            if packet.is_corrupt:
-                corrupt.add(packet.pts)
-        elif failed and not packet.is_discard:
-            yield None, None
-        yield from settle(frames)
-    try:
-        frames = stream.codec_context.decode(None)
-    except (av.FFmpegError, OSError):
-        frames = []
-    yield from settle(frames)
-    while waiting:
-        pts, suspicious = heapq.heappop(waiting)
-        if suspicious:
-            yield pts, None
+            frames = []
+            for packet in self._waiting:
+                self._damaged(packet)
+        yield from self._settle(frames)
+        self._held.extend((heapq.heappop(self._waiting), None) for _ in range(len(self._waiting)))
+        yield from self._release()
+
+    def _settle(self, frames: list[VideoFrame]) -> Iterator[Event]:
+        for frame in frames:
+            if frame.pts in self._gone:  # damage may bring frames out of order
+                continue
+            packet = self._known(frame.pts)
+            while frame.pts is not None and self._waiting and self._waiting[0].pts <= frame.pts:
+                earlier = heapq.heappop(self._waiting)
+                if earlier.pts == frame.pts:
+                    packet = earlier
+                else:
+                    self._held.append((earlier, None))
+            if frame.is_corrupt:
+                self._damaged(packet)
+            self._held.append((packet, frame))
+        yield from self._release()
+
+    def _damaged(self, packet: _Packet | None) -> None:
+        if packet is None:
+            self._damage.setdefault((self._group, False), (self._number, math.inf))
+            return
+        place = packet.group, packet.leading
+        number, end = self._damage.get(place, (packet.number, packet.pts))
+        if packet.pts > end:
+            number = packet.number
+        self._damage[place] = min(number, packet.number), max(end, packet.pts + self._doubt)
+
+    def _doubtful(self, packet: _Packet | None, has_frame: bool) -> bool:
+        """Whether damage may show in a packet's frame, or may be why it has none."""
+        if packet is None:
+            return (self._group, False) in self._damage
+        if packet.leading and (packet.group - 1, False) in self._damage:
+            return True
+        for leading in {False, packet.leading}:
+            number, end = self._damage.get((packet.group, leading), (0, -math.inf))
+            if packet.pts < end and (number <= packet.number or not has_frame):
+                return True
+        return False
+
+    def _release(self) -> Iterator[Event]:
+        oldest = min((packet.number for packet in self._waiting), default=math.inf)
+        while self._held and (self._held[0][0] is None or self._held[0][0].number < oldest):
+            packet, frame = self._held.popleft()
+            if frame is not None:
+                yield frame.pts, None if self._doubtful(packet, True) else frame
+            elif packet is None:
+                yield None, None
+            elif self._doubtful(packet, False):
+                self._gone.add(packet.pts)
+                yield packet.pts, None
 
 
-def _from_before(
+def _seek(
     container: InputContainer, stream: VideoStream, pts: int, problems: set[str]
-) -> Iterator[Event] | None:
-    """Events that provably begin before `pts`, or None when seeking does not lead there.
+) -> tuple[Packet, Iterator[Packet]] | None:
+    """A keyframe packet at or before `pts` and the packets after it; None when none is found.
 
-    Decoding starts one keyframe earlier than needed: frames shown just before a keyframe may be
-    built on the group of pictures before it.
+    Transport streams are sought by position and may land between keyframes: then from further back.
     """
-    target = pts
-    packets: Iterator[Packet] = iter(())
-    first: Packet | None = None
-    for _ in range(2):
+    back = 0
+    while True:
         try:
-            container.seek(target, stream=stream)
+            container.seek(pts - back, stream=stream)
         except (av.FFmpegError, OSError):
             return None
         packets = _packets(container, stream, problems)
-        first = next(packets, None)
-        if first is None or not first.is_keyframe or first.pts is None or first.pts > target:
+        first = next((packet for packet in packets if packet.is_keyframe), None)
+        if first is None or first.pts is None:
             return None
-        target = first.pts - 1
-    stream.codec_context.flush_buffers()
-    events = _decode(chain(filter(None, [first]), packets), stream)
+        if first.pts <= pts:
+            return first, packets
+        start = stream.start_time or 0
+        if pts - back <= start:
+            return None
+        back = min(2 * back + round(1 / _time_base(stream)), pts - start)
+
+
+def _from_before(
+    path: str, container: InputContainer, stream: VideoStream, pts: int, problems: set[str]
+) -> Iterator[Event] | None:
+    """Events that provably begin before `pts`, or None when seeking does not lead there.
+
+    Decoding starts one keyframe earlier than needed: what is shown near a keyframe may be built on
+    the group of pictures before it.
+    """
+    found: tuple[Packet, Iterator[Packet]] | None = None
+    target = pts
+    for _ in range(2):
+        found = _seek(container, stream, target, problems)
+        if found is None:
+            return None
+        assert found[0].pts is not None
+        target = found[0].pts - 1
+    assert found is not None
+    first, packets = found
+    events = _Decoding(path, chain([first], packets), stream).events()
     head: list[Event] = []
     for event in events:
         head.append(event)
@@ -409,7 +517,11 @@ def sample_number(previous: int | None, ticks: int, rate: Fraction) -> int | Non
 
 def to_rgb(frame: VideoFrame) -> RgbImage:
     """The upright picture, uint8 RGB [height, width, 3]. Raises UnreadableVideoError."""
-    return upright(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), display_matrix(frame))
+    try:
+        stored = frame.to_ndarray(format="rgb24")
+    except (av.FFmpegError, ValueError) as error:
+        raise UnreadableVideoError(f"Pixels of the kind {frame.format.name} cannot be converted.") from error
+    return upright(np.asarray(stored, np.uint8), display_matrix(frame))
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
@@ -418,7 +530,9 @@ def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
     Raises:
         UnreadableVideoError: the picture is to be turned by something else than quarter turns.
     """
-    matrix = next((data for data in frame.side_data if data.type is SideData.DISPLAYMATRIX), None)
+    # PyAV's stub calls the container of side data a dict of motion vectors.
+    found = cast(SideDataContainer, frame.side_data)
+    matrix = next((data for data in found if data.type is SideData.DISPLAYMATRIX), None)
     if matrix is None:
         return 1, 0, 0, 1
     a, b, _, c, d = struct.unpack("=9i", bytes(matrix))[:5]
@@ -459,7 +573,7 @@ def probe(path: str) -> Probe:
     problems: set[str] = set()
     listing = _list_packets(path, problems)
     with open_video(path) as (container, stream):
-        events = _decode(_packets(container, stream, problems), stream)
+        events = _Decoding(path, _packets(container, stream, problems), stream).events()
         for pts, first in events:  # noqa: B007
             if first is not None:
                 break
@@ -469,20 +583,18 @@ def probe(path: str) -> Probe:
         clock = _Clock(stream, pts or 0, problems)
         image = to_rgb(first)
         codec = stream.codec_context.codec.canonical_name
-    times = [clock.us(pts - clock.zero) for pts in listing.pts if pts >= clock.zero]
+        zero_pts = clock.zero
+    placed = [clock.place(pts) for pts in listing.frames]
+    times = [clock.us(ticks) for ticks in placed if ticks is not None and ticks >= 0]
     steps = [later - earlier for earlier, later in pairwise(times)]
-    if listing.untimed:
-        duration_us = clock.us(listing.untimed * clock.frame)
-    else:
-        duration_us = times[-1] + clock.us(listing.last_duration or clock.frame)
     return Probe(
-        zero_pts=clock.zero,
+        zero_pts=zero_pts,
         width=image.shape[1],
         height=image.shape[0],
         rotation=rotation(display_matrix(first)),
         codec=codec,
-        duration_us=duration_us,
-        frames=len(times) or listing.untimed,
+        duration_us=max(times, default=0) + clock.us(listing.last_duration or clock.frame),
+        frames=len(times),
         min_step_us=min(steps, default=0),
         max_step_us=max(steps, default=0),
         one_piece=listing.one_piece,
@@ -494,8 +606,7 @@ def probe(path: str) -> Probe:
 class _Listing:
     """The packets of a stream, not decoded."""
 
-    pts: list[int]  # sorted, no two alike
-    untimed: int  # how many have no timestamp
+    frames: list[int | None]  # their timestamps in the order shown; None only when no frame has one
     last_duration: int
     one_piece: bool
 
@@ -504,11 +615,12 @@ def _list_packets(path: str, problems: set[str]) -> _Listing:
     """Reads through a file without decoding. Raises UnreadableVideoError."""
     with open_video(path) as (container, stream):
         tick = _time_base(stream)
-        shown: set[int] = set()
+        # Is it a keyframe, by timestamp; a stretch ends where the clock is set back.
+        stretches: list[dict[int, bool]] = [{}]
         untimed = end = packets = 0
-        latest = keyframe = before = None
+        latest = latest_dts = keyframe = before = None
         last_duration = 0
-        jumps = False
+        one_piece = last_is_broken = False
         for packet in _packets(container, None, problems):
             if packet.pts is not None and packet.time_base is not None:
                 end_us = int((packet.pts + (packet.duration or 0)) * packet.time_base * 1_000_000)
@@ -516,18 +628,21 @@ def _list_packets(path: str, problems: set[str]) -> _Listing:
             if packet.stream_index != stream.index:
                 continue
             packets += 1
-            if packet.is_corrupt:
-                problems.add(CUT_SHORT)
+            last_is_broken = packet.is_corrupt
+            if packet.dts is not None:
+                if latest_dts is not None and (latest_dts - packet.dts) * tick >= CLOCK_SET_BACK_S:
+                    stretches.append({})
+                    latest = None
+                latest_dts = packet.dts
             if packet.is_discard:
                 continue
             pts = packet.pts
             if pts is None:
                 untimed += 1
                 continue
-            shown.add(pts)
+            stretches[-1][pts] = packet.is_keyframe
             # What seeking relies on: nothing after a keyframe is shown before the keyframe before it.
-            jumps |= before is not None and pts <= before
-            jumps |= latest is not None and (latest - pts) * tick >= CLOCK_SET_BACK_S
+            one_piece |= before is not None and pts <= before
             if latest is None or pts > latest:
                 latest, last_duration = pts, packet.duration or 0
             if packet.is_keyframe:
@@ -535,10 +650,29 @@ def _list_packets(path: str, problems: set[str]) -> _Listing:
         name = container.format.name
         if packets <= 1 and (name.endswith("_pipe") or name in _PICTURE_FORMATS):
             raise UnreadableVideoError("The file is a still picture, not a video.")
+        one_piece |= untimed > 0 or len(stretches) > 1 or not _finds_again(container, stream, stretches[0])
         claimed = (container.duration or 0) + (container.start_time or 0)
-        if not untimed and not jumps and claimed - end > max(2_000_000, claimed // 10):
+        if last_is_broken or (not one_piece and claimed - end > max(2_000_000, claimed // 10)):
             problems.add(CUT_SHORT)
-    return _Listing(sorted(shown), untimed, last_duration, bool(untimed) or jumps)
+    frames: list[int | None] = [pts for stretch in stretches for pts in sorted(stretch)]
+    return _Listing(frames or [None] * untimed, last_duration, one_piece)
+
+
+def _finds_again(container: InputContainer, stream: VideoStream, keyframes: dict[int, bool]) -> bool:
+    """Whether packets have the timestamps after seeking that they have in a row (MXF's do not)."""
+    times = sorted(keyframes)
+    for number in range(1, SEEKS_TRIED + 1):
+        target = times[(len(times) - 1) * number // SEEKS_TRIED] if times else 0
+        found = _seek(container, stream, target, set())
+        if found is None:
+            continue  # a segment will find out the same, and read from the start
+        # Program streams misname the first packet after seeking, which no sample is taken from.
+        for packet in islice(found[1], PACKETS_COMPARED):
+            if packet.pts is None or packet.is_discard:
+                continue
+            if keyframes.get(packet.pts) != packet.is_keyframe:
+                return False
+    return True
 
 
 def read_segment(
@@ -561,7 +695,7 @@ def read_segment(
         raise ValueError("Every frame can only be numbered from the start: read the video in one piece.")
     problems: set[str] = set()
     if not decode:
-        listed: list[Event] = [(pts, None) for pts in _list_packets(path, problems).pts]
+        listed: list[Event] = [(pts, None) for pts in _list_packets(path, problems).frames]
         with open_video(path) as (_, stream):
             clock = _Clock(stream, zero_pts, problems)
         yield from _sample(iter(listed), clock, start_us, end_us, fps)
@@ -569,13 +703,13 @@ def read_segment(
     if start_us > 0:
         with open_video(path) as (container, stream):
             clock = _Clock(stream, zero_pts, problems)
-            events = _from_before(container, stream, clock.first_at(start_us), problems)
+            events = _from_before(path, container, stream, clock.first_at(start_us), problems)
             if events is not None:
                 yield from _sample(events, clock, start_us, end_us, fps)
                 return
     with open_video(path) as (container, stream):
         clock = _Clock(stream, zero_pts, problems)
-        events = _decode(_packets(container, stream, problems), stream)
+        events = _Decoding(path, _packets(container, stream, problems), stream).events()
         yield from _sample(events, clock, start_us, end_us, fps)
 
 
@@ -587,6 +721,7 @@ def _sample(
     last_us = -1
     shortest: int | None = None
     longest = 0
+    size: tuple[int, int] | None = None
     for pts, frame in events:
         ticks = clock.place(pts)
         if ticks is None or ticks < 0:
@@ -597,7 +732,11 @@ def _sample(
             yield Progress(pts_us)
         if 0 <= end_us <= pts_us:
             break
+        same_size = frame is None or size in (None, (frame.width, frame.height))
+        size = size if frame is None else (frame.width, frame.height)
         if pts_us >= start_us:
+            if not same_size:
+                clock.problems.add(SIZE_CHANGES)
             if previous is not None:
                 step = pts_us - clock.us(previous)
                 shortest = step if shortest is None else min(shortest, step)

@@ -57,6 +57,11 @@ def compacted(folder: str) -> dict[str, Stretch]:
     return _contents(folder, stamp)
 
 
+def compacted_ids(out: str) -> set[str]:
+    """Every video that any table keeps in a compacted file."""
+    return {video_id for table in TABLES for video_id in compacted(join(out, table))}
+
+
 @lru_cache(maxsize=2 * len(TABLES))
 def _contents(folder: str, stamp: int) -> dict[str, Stretch]:
     found: dict[str, Stretch] = {}

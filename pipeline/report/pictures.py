@@ -9,6 +9,7 @@ import numpy as np
 from models.detectors.boxes import Box
 from transforms.decoder import Decoder
 from transforms.detect_faces import make_thumbnail
+from transforms.find_videos import local_fingerprint
 from transforms.storage import is_remote
 from transforms.video import SampledFrame, UnreadableVideoError
 
@@ -19,8 +20,7 @@ def is_at_hand(uri: str, fingerprint: str) -> bool:
     """Whether the very file that was processed can be read from this machine's disk."""
     if is_remote(uri) or not os.path.isfile(uri):
         return False
-    status = os.stat(uri)
-    return f"{status.st_size}-{status.st_mtime_ns}" == fingerprint
+    return local_fingerprint(os.stat(uri)) == fingerprint
 
 
 def cut_faces(decoder: Decoder, path: str, wanted: Sequence[tuple[int, np.ndarray]]) -> list[bytes | None]:

@@ -194,11 +194,12 @@ function page(data) {
     return context.createPattern(tile, "repeat");
   }
 
-  // --- the whole video: seen or not, then a lane for each person
+  // --- the whole video: seen or not, then a lane for each of those seen longest
 
   const LANES = 12;
   function overview(element) {
-    const lanes = data.people.slice(0, LANES);
+    const longest = [...data.people].sort((a, b) => b.rows - a.rows).slice(0, LANES);
+    const lanes = data.people.filter((person) => longest.includes(person));
     const total = lanes.length + 1;
     const names = ["Seen", ...lanes.map((person) => `Person ${person.id}`)];
     const draw = (u) => {
