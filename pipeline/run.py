@@ -24,8 +24,8 @@ from schemas.settings import Settings
 from transforms import metrics
 from transforms.find_videos import FindVideos, InputError, find_videos
 from transforms.smoothing import SMOOTHING_METHODS
-from transforms.storage import LocalCopies, clear_scratch, join
-from transforms.video_tables import compacted, drop_compacted
+from transforms.storage import LocalCopies, clear_scratch
+from transforms.video_tables import compacted_ids, drop_compacted
 from transforms.write_tables import is_done
 
 _RUNNERS = {"local": "FnApiRunner", "directrunner": "FnApiRunner", "dataflow": dataflow.RUNNER}
@@ -203,7 +203,7 @@ def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
 def _take_out_of_compacted(request: Request, videos: Sequence[Video]) -> None:
     """Remove the rows of videos that will be written anew, so that no reader meets them twice."""
     out, config_hash = request.execution.out, request.settings.config_hash()
-    held = compacted(join(out, "videos")).keys() & {video.video_id for video in videos}
+    held = compacted_ids(out)
     redone = (v for v in videos if v.video_id in held and (request.force or not is_done(v, out, config_hash)))
     drop_compacted(out, {video.video_id for video in redone})
 
