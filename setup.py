@@ -13,7 +13,7 @@ RUN = [
     "tensorflow>=2.18,<3",  # runs the classifier and the detector's networks
     "keras>=3.10,<4",  # the classifier's file format
     "opencv-python-headless>=4.10,<5",  # resizing, Haar, YuNet, JPEG; 5.0 dropped the Haar cascades
-    "av>=18,<19",  # FFmpeg with exact timestamps, rotation and per-packet errors; OpenCV's reader hides all three
+    "av>=18,<19",  # FFmpeg with exact timestamps and errors per packet, which OpenCV hides
     "mtcnn==1.0.0",  # the default detector's weights (MIT), whose files we read
     "jinja2>=3.1",  # report pages, with names escaped
     "joblib>=1.3",  # their file format

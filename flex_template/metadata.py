@@ -11,7 +11,17 @@ from pipeline.cli import run
 FILE: Final = Path(__file__).with_name("metadata.json")
 
 # What a template's launch decides elsewhere, or what only a run on one's own machine has.
-LEFT_OUT: Final = ("runner", "project", "region", "workers", "wave_minutes", "dry_run", "metrics", "debug")
+LEFT_OUT: Final = (
+    "runner",
+    "project",
+    "region",
+    "detector_weights",
+    "workers",
+    "wave_minutes",
+    "dry_run",
+    "metrics",
+    "debug",
+)
 
 
 def parameters() -> list[click.Parameter]:

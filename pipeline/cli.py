@@ -118,7 +118,8 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that decide what is written, for `run` and `plan` alike."""
     options = [
         click.option("--fps", default="5", callback=_fps, help="Samples a second; 0: every frame."),
-        click.option("--detector", default="mtcnn", help="Face detector: mtcnn or haar."),
+        click.option("--detector", default="mtcnn", help="Face detector: mtcnn, haar or yunet."),
+        click.option("--detector-weights", metavar="FILE", help="Weights for yunet, instead of a download."),
         click.option(
             "--min-face",
             default=0.08,

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from models.classifier import Classifier, ModelSpec, load_classifier
-from models.detectors import Detector, make_detector
+from models.detectors import Detector
 from schemas.elements import Face, Sample, Video, VideoInfo
 from schemas.settings import Settings
 from transforms.decoder import Decoder
-from transforms.detect_faces import look_at, thumbnail_interval
+from transforms.detect_faces import load_detector, look_at, thumbnail_interval
 from transforms.sample_frames import chunks
 from transforms.storage import LocalCopies
 from transforms.tables import tabulate, varies
@@ -66,7 +66,7 @@ def make_plan(videos: Sequence[Video], settings: Settings, model: ModelSpec) -> 
     probes: list[tuple[Video, Probe]] = []
     problems: dict[str, list[str]] = {}
     started = time.monotonic()
-    detector, classifier = make_detector(settings.detector, settings.min_face), load_classifier(model.name)
+    detector, classifier = load_detector(settings), load_classifier(model.name)
     start_up = time.monotonic() - started
     copies = LocalCopies()
     try:

@@ -1,5 +1,6 @@
 """One run: from what the user asked for to tables that add up."""
 
+import hashlib
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from models.classifier import ModelSpec, read_model_spec
-from models.detectors import DETECTORS
+from models.detectors import DETECTORS, make_detector
 from pipeline import dataflow, local
 from pipeline.build import Execution, emotion_timelines
 from pipeline.errors import RunError, UsageError
@@ -53,6 +54,7 @@ def check_settings(
     *,
     fps: str,
     detector: str,
+    detector_weights: str | None,
     min_face: float,
     model: str,
     smoothing: str,
@@ -60,13 +62,14 @@ def check_settings(
     no_crops: bool,
 ) -> tuple[Settings, ModelSpec]:
     """The settings as asked for; UsageError says what to do about a name that there is not."""
-    if detector not in DETECTORS:
-        raise UsageError(f"There is no detector '{detector}'; choose one of {', '.join(DETECTORS)}.")
+    weights_sha256 = _check_detector(detector, min_face, detector_weights)
     check_smoothing(smoothing)
     spec = _model_spec(model)
     settings = Settings(
         fps=fps,
         detector=detector,
+        detector_weights=detector_weights,
+        detector_sha256=weights_sha256,
         min_face=min_face,
         model=model,
         model_sha256=spec.sha256,
@@ -75,6 +78,19 @@ def check_settings(
         crops=not no_crops,
     )
     return settings, spec
+
+
+def _check_detector(name: str, min_face: float, weights: str | None) -> str | None:
+    """The hash of the weights file, if one is given; UsageError when the detector cannot be had."""
+    if name not in DETECTORS:
+        raise UsageError(f"There is no detector '{name}'; choose one of {', '.join(DETECTORS)}.")
+    if name != "yunet" and weights is None:
+        return None  # comes with its weights; loading it can wait for the workers
+    try:
+        make_detector(name, min_face, Path(weights) if weights else None)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return hashlib.sha256(Path(weights).read_bytes()).hexdigest() if weights else None
 
 
 def check_smoothing(name: str) -> None:
@@ -244,6 +260,8 @@ def dry_run_lines(request: Request) -> list[str]:
 
 def _pipeline(request: Request, execution: Execution, options: PipelineOptions) -> beam.Pipeline:
     """One pipeline over everything, for runners elsewhere."""
+    if request.settings.detector_weights:
+        raise UsageError("--detector-weights names a file here, which workers elsewhere do not have.")
     pipeline = beam.Pipeline(options=options)
     found = pipeline | "FindVideos" >> FindVideos(request.inputs)
     if not request.force:

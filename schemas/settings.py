@@ -14,6 +14,8 @@ class Settings:
 
     fps: str = "5"  # samples a second as the decimal the user wrote; "0": every frame
     detector: str = "mtcnn"
+    detector_weights: str | None = None  # a file for the detector; None: its own
+    detector_sha256: str | None = None  # of that file
     min_face: float = 0.08  # of the frame's shorter side
     model: str = "default"  # a shipped name, or the path of a .keras file
     model_sha256: str = ""
@@ -31,10 +33,10 @@ class Settings:
         return json.dumps(asdict(self), sort_keys=True)
 
     def config_hash(self) -> str:
-        """16 hex digits that change when the tables would: the model counts by content, not by name."""
+        """16 hex digits that change when the tables would: files count by content, not by name."""
         deciding = asdict(self) | {
             "fps": str(self.sampling_rate),
             "schema_version": SCHEMA_VERSION,
         }
-        del deciding["model"]
+        del deciding["model"], deciding["detector_weights"]
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]

@@ -181,6 +181,8 @@ def test_too_many_failures_end_the_run(bad_videos, model, tmp_path):
     [
         (["--model", "nonsense"], "nonsense"),
         (["--detector", "nonsense"], "There is no detector 'nonsense'; choose one of mtcnn"),
+        (["--detector", "haar", "--detector-weights", "x"], "The detector 'haar' brings its own weights"),
+        (["--detector", "yunet", "--detector-weights", "/no/file"], "/no/file"),
         (["--smoothing", "nonsense"], "There is no smoothing 'nonsense'; choose one of hmm"),
         (["--fps", "-1"], "samples a second cannot be negative"),
         (["--fps", "x"], "'x' is not a number"),
@@ -247,6 +249,13 @@ def test_workers_give_the_same_tables_whatever_stands_beside_the_user(finished, 
     assert errors == ""
 
 
+def alive(process):
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_a_worker_that_dies_ends_the_run(videos, model, tmp_path):
     process = start(
         "run", videos, "-o", tmp_path / "out", *model, "--fps", "0", "--workers", "2", cwd=tmp_path
@@ -267,7 +276,10 @@ def test_a_worker_that_dies_ends_the_run(videos, model, tmp_path):
     assert time.monotonic() - killed < 10
     assert process.returncode == 1
     assert errors.startswith("affectline: A worker process ended unexpectedly")
-    assert not [child for child in workers if child.is_running() and child.status() != "zombie"]
+    deadline = time.monotonic() + 5
+    while any(map(alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
 
 
 def test_two_runs_do_not_share_a_folder(videos, model, tmp_path):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import apache_beam as beam
@@ -87,6 +88,12 @@ def look_at(
     return sample, crops
 
 
+def load_detector(settings: Settings) -> Detector:
+    """The detector that the settings name."""
+    weights = settings.detector_weights
+    return make_detector(settings.detector, settings.min_face, Path(weights) if weights else None)
+
+
 class _DetectFaces(beam.DoFn):
     def __init__(self, settings: Settings, model: ModelSpec) -> None:
         self._settings = settings
@@ -94,7 +101,7 @@ class _DetectFaces(beam.DoFn):
         self._thumbnail_interval = thumbnail_interval(settings.sampling_rate)
 
     def setup(self) -> None:
-        self._detector: Detector = make_detector(self._settings.detector, self._settings.min_face)
+        self._detector: Detector = load_detector(self._settings)
 
     def process(self, chunk: FrameChunk) -> Iterator[FaceCrop | TaggedOutput[Literal["samples"], Sample]]:
         started = time.monotonic()
