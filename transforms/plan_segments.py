@@ -37,11 +37,6 @@ def cut(video: Video, probe: Probe, segment_us: int) -> list[Segment]:
     ]
 
 
-def failure(video: Video, stage: str, error: Exception, pts_us: int | None = None) -> Failure:
-    """The row that says where and why something went wrong."""
-    return Failure(video.video_id, video.uri, stage, pts_us, type(error).__name__, str(error))
-
-
 class _PlanSegments(beam.DoFn):
     def __init__(self, segment_us: int) -> None:
         self._segment_us = segment_us
@@ -60,7 +55,9 @@ class _PlanSegments(beam.DoFn):
             probe = self._decoder.probe(self._copies.path(video.uri, video.fingerprint))
         except (UnreadableVideoError, OSError, BeamIOError) as error:
             metrics.count_failure("PlanSegments")
-            yield TaggedOutput(FAILURES, failure(video, "PlanSegments", error))
+            kind, message = type(error).__name__, str(error)
+            row = Failure(video.video_id, video.uri, "PlanSegments", None, kind, message)
+            yield TaggedOutput(FAILURES, row)
             return
         segments = cut(video, probe, self._segment_us)
         info = VideoInfo(
