@@ -87,5 +87,5 @@ def test_without_scikit_learn_the_command_says_what_to_install(model, data, monk
     monkeypatch.delitem(sys.modules, "models.evaluation")
     monkeypatch.delattr(models, "evaluation")
     result = CliRunner().invoke(main, ["evaluate", "--model", str(model), "--data", str(data)])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "pip install 'affectline[train]'" in result.stderr

@@ -249,6 +249,13 @@ def test_workers_give_the_same_tables_whatever_stands_beside_the_user(finished, 
     assert errors == ""
 
 
+def is_worker(process):
+    try:
+        return "python" in process.name() and any("sdk_worker_main" in part for part in process.cmdline())
+    except psutil.Error:  # it ended meanwhile
+        return False
+
+
 def alive(process):
     try:
         return process.status() != psutil.STATUS_ZOMBIE
@@ -265,11 +272,7 @@ def test_a_worker_that_dies_ends_the_run(videos, model, tmp_path):
     workers = []
     while not workers and time.monotonic() < deadline:
         time.sleep(0.1)
-        workers = [
-            child
-            for child in launcher.children(recursive=True)
-            if any("sdk_worker_main" in part for part in child.cmdline()) and "python" in child.name()
-        ]
+        workers = list(filter(is_worker, launcher.children(recursive=True)))
     workers[0].send_signal(signal.SIGKILL)
     killed = time.monotonic()
     _, errors = process.communicate(timeout=60)
