@@ -156,6 +156,8 @@ def execute(request: Request) -> Outcome | None:
 
     Raises UsageError before anything is written, and RunError when the run itself fails.
     """
+    if request.runner == dataflow.RUNNER:  # refuse what cannot be sent before anything far away is listed
+        dataflow.job_options(request.cloud, request.execution.out, request.beam_options)
     videos = match(request.inputs)
     if request.runner != _RUNNERS["local"]:
         return _submit(request, videos)

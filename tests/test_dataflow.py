@@ -233,7 +233,7 @@ BUCKETS = ["gs://some-bucket/videos/**", "-o", "gs://some-bucket/out"]
 def test_refusals_are_one_sentence_and_nothing_is_sent(arguments, message, model, monkeypatch):
     for name in ("GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_REGION", "CLOUDSDK_COMPUTE_REGION"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("pipeline.run.find_videos", lambda _: [])  # what Google would list
+    monkeypatch.setattr("pipeline.run.find_videos", lambda _: pytest.fail("listed before refusing"))
     at = arguments.index("--") if "--" in arguments else len(arguments)
     result = affectline("run", *arguments[:at], *model, *arguments[at:])
     assert result.exit_code == 2, result.output
