@@ -4,6 +4,7 @@ The rules are in docs/time.md. This file also runs as a program, in a process of
 transforms/decoder.py), so it imports nothing but PyAV and numpy: a child starts in 0.2 s.
 """
 
+import gc
 import heapq
 import json
 import math
@@ -531,6 +532,8 @@ def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
         UnreadableVideoError: the picture is to be turned by something else than quarter turns.
     """
     # PyAV's stub calls the container of side data a dict of motion vectors.
+    # PyAV ties a frame and its side data into a cycle: without this, frames pile up until Python notices.
+    gc.collect()
     found = cast(SideDataContainer, frame.side_data)
     matrix = next((data for data in found if data.type is SideData.DISPLAYMATRIX), None)
     if matrix is None:
@@ -764,6 +767,7 @@ HEADER: Final = struct.Struct("=I")
 
 def serve() -> None:
     """Answers requests, one JSON object a line on stdin, with messages on stdout, until stdin ends."""
+    gc.freeze()  # what is loaded by now stays, and needs no look at each collection
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to act on
     if "--log" in sys.argv:
         av.logging.set_level(av.logging.WARNING)
