@@ -532,8 +532,6 @@ def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
         UnreadableVideoError: the picture is to be turned by something else than quarter turns.
     """
     # PyAV's stub calls the container of side data a dict of motion vectors.
-    # PyAV ties a frame and its side data into a cycle: without this, frames pile up until Python notices.
-    gc.collect()
     found = cast(SideDataContainer, frame.side_data)
     matrix = next((data for data in found if data.type is SideData.DISPLAYMATRIX), None)
     if matrix is None:
@@ -793,6 +791,8 @@ def serve() -> None:
                 fps = Fraction(request.pop("fps"))
                 for item in read_segment(fps=fps, **request):
                     _send(out, item)
+                    # PyAV ties a frame and its side data into a cycle; left alone, frames pile up.
+                    gc.collect()
         except UnreadableVideoError as error:
             _send(out, error)
         except MemoryError:
