@@ -200,10 +200,9 @@ def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> O
 
 def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
     """Run one pipeline on another runner, wait for it, and check its tables."""
-    _take_out_of_compacted(request, videos)
     if request.runner == dataflow.RUNNER:
         dataflow.check_inputs([video.uri for video in videos], request.execution.out)  # what @lists name
-        result = _send_to_dataflow(request)
+        result = _send_to_dataflow(request, videos)
         if not result.has_job:
             return None
         dataflow.wait(result)
@@ -211,7 +210,9 @@ def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
         options = PipelineOptions(
             [f"--runner={request.runner}", *request.beam_options], save_main_session=False
         )
-        result = _pipeline(request, request.execution, options).run()
+        pipeline = _pipeline(request, request.execution, options)
+        _take_out_of_compacted(request, videos)
+        result = pipeline.run()
         result.wait_until_finish()
     rows = _check_remote_sums(videos, request.execution.out, request.settings.config_hash())
     _check_failures(rows, request.max_failure_ratio)
@@ -232,16 +233,18 @@ def _check_remote_sums(videos: Sequence[Video], out: str, config_hash: str) -> l
         return [row for [row] in pool.map(lambda video: check_sums([video], out, config_hash), videos)]
 
 
-def _send_to_dataflow(request: Request) -> Any:
+def _send_to_dataflow(request: Request, videos: Sequence[Video]) -> Any:
     options = dataflow.job_options(request.cloud, request.execution.out, request.beam_options)
     dataflow.check_region_has_gpu(request.cloud, options)
     model = dataflow.model_location(request.model, options)
     dataflow.upload_model(request.model, model)
     with tempfile.TemporaryDirectory(prefix="affectline-") as folder:
         wheel = dataflow.build_wheel(Path(folder))
-        result = _pipeline(
+        pipeline = _pipeline(
             request, replace(request.execution, model=model), dataflow.pipeline_options(options, wheel)
-        ).run()
+        )
+        _take_out_of_compacted(request, videos)  # nothing is refused any more
+        result = pipeline.run()
     for line in dataflow.how_to_watch(result, options) if result.has_job else ():
         print(line, file=sys.stderr)
     return result
