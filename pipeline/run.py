@@ -73,6 +73,7 @@ def check_settings(
         min_face=min_face,
         model=model,
         model_sha256=spec.sha256,
+        classes=spec.classes,
         smoothing=smoothing,
         window_s=window,
         crops=not no_crops,

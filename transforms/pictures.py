@@ -17,7 +17,7 @@ from models.spec import CropSpec
 from schemas.emotions import EMOTIONS
 
 # What Pillow's decoders raise on broken files, besides its own UnidentifiedImageError (an OSError).
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, RuntimeError, struct.error)
 _INTEGER_MODES = ("I", "I;16", "I;16L", "I;16B")
 _MOST_16_BIT = 0xFFFF
 
@@ -92,7 +92,7 @@ def read_picture(source: str | Path | IO[bytes]) -> np.ndarray:
     except Image.DecompressionBombError as error:
         raise UnreadablePictureError("The picture is too large to be opened safely.") from error
     except _BROKEN as error:
-        raise UnreadablePictureError(f"The picture is damaged ({error}).") from error
+        raise UnreadablePictureError(f"The picture cannot be read ({error}).") from error
 
 
 def _as_rgb(image: Image.Image) -> np.ndarray:
