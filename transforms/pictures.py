@@ -6,20 +6,26 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from models.classifier import Classifier, make_crop
+from models.classifier import Classifier, ModelSpec, make_crop
 from models.detectors import Box, Detector
 from models.spec import CropSpec
 from schemas.emotions import EMOTIONS
 
+# Files of a folder that are taken for pictures. Pillow knows more endings, some of them videos'.
+PICTURE_ENDINGS: Final = (
+    *(".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm"),
+    *(".tif", ".tiff", ".webp"),
+)
+
 # What Pillow's decoders raise on broken files, besides its own UnidentifiedImageError (an OSError).
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, RuntimeError, struct.error)
-_INTEGER_MODES = ("I", "I;16", "I;16L", "I;16B")
-_MOST_16_BIT = 0xFFFF
+_BROKEN: Final = (OSError, SyntaxError, ValueError, EOFError, LookupError, RuntimeError, struct.error)
+_INTEGER_MODES: Final = ("I", "I;16", "I;16L", "I;16B")
+_MOST_16_BIT: Final = 0xFFFF
 
 
 class UnreadablePictureError(ValueError):
@@ -51,8 +57,8 @@ class PictureFace:
 def list_pictures(inputs: Iterable[str]) -> list[tuple[str, str]]:
     """Each picture's path, and its path relative to the input that named it, in order.
 
-    A folder gives the files in it and below it whose names end like a picture's. Raises ValueError for
-    an input that does not exist and for a folder without pictures.
+    A folder gives the files in it and below it whose names end as PICTURE_ENDINGS says, but for hidden
+    ones. Raises ValueError for an input that does not exist and for a folder without pictures.
     """
     found = []
     for name in inputs:
@@ -61,9 +67,10 @@ def list_pictures(inputs: Iterable[str]) -> list[tuple[str, str]]:
         if not os.path.isdir(name):
             found.append((name, os.path.basename(name)))
             continue
-        endings = Image.registered_extensions()
         below = sorted(
-            path for path in Path(name).rglob("*") if path.suffix.lower() in endings and path.is_file()
+            path
+            for path in Path(name).rglob("[!.]*")
+            if path.suffix.lower() in PICTURE_ENDINGS and path.is_file()
         )
         if not below:
             raise ValueError(f"There is no picture in {name}.")
@@ -129,13 +136,13 @@ def whole_face(picture: np.ndarray, classifier: Classifier) -> PictureFace:
     picture: uint8 RGB [H, W, 3], upright; one that is not square is completed by repeating its border.
     The box is the whole picture, with score 1.
     """
-    [probabilities] = classifier.predict_emotions(crop_whole(picture, classifier)[None])
+    [probabilities] = classifier.predict_emotions(crop_whole(picture, classifier.spec)[None])
     height, width = picture.shape[:2]
     return PictureFace(Box(0.0, 0.0, float(width), float(height), 1.0), probabilities)
 
 
-def crop_whole(picture: np.ndarray, classifier: Classifier) -> np.ndarray:
+def crop_whole(picture: np.ndarray, spec: ModelSpec) -> np.ndarray:
     """The whole picture as the model wants a face: uint8 [input_size, input_size, channels]."""
     height, width = picture.shape[:2]
     # A detector's box is loose and is shrunk; a picture that is a face is taken as it is.
-    return make_crop(picture, (0, 0, width, height), replace(classifier.spec, crop=CropSpec(scale=1.0)))
+    return make_crop(picture, (0, 0, width, height), replace(spec, crop=CropSpec(scale=1.0)))
