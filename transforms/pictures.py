@@ -67,15 +67,17 @@ def list_pictures(inputs: Iterable[str]) -> list[tuple[str, str]]:
         if not os.path.isdir(name):
             found.append((name, os.path.basename(name)))
             continue
-        below = sorted(
-            path
-            for path in Path(name).rglob("[!.]*")
-            if path.suffix.lower() in PICTURE_ENDINGS and path.is_file()
-        )
-        if not below:
+        below = sorted(str(path.relative_to(name)) for path in Path(name).rglob("*") if path.is_file())
+        pictures = [inner for inner in below if _is_picture(inner)]
+        if not pictures:
             raise ValueError(f"There is no picture in {name}.")
-        found += [(str(path), str(path.relative_to(name))) for path in below]
+        found += [(os.path.join(name, inner), inner) for inner in pictures]
     return found
+
+
+def _is_picture(path: str) -> bool:
+    hidden = any(part.startswith(".") for part in Path(path).parts)
+    return not hidden and Path(path).suffix.lower() in PICTURE_ENDINGS
 
 
 def read_picture(source: str | Path | IO[bytes]) -> np.ndarray:
