@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,8 @@ def write_picture(image: np.ndarray, path: Path) -> None:
         Image.fromarray(image).save(temporary, quality=_JPEG_QUALITY)  # other formats do without
         os.replace(temporary, path)
     except (OSError, ValueError) as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise UsageError(f"{path} cannot be written ({error}); give another name.") from error
 
 
