@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from schemas.emotions import EMOTIONS
 from tests.tiny_model import save_brightness_model
 from transforms.pictures import find_faces, read_picture
 
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "predict.md"
 HAAR = ["--detector", "haar"]
 
 
@@ -80,6 +82,8 @@ def test_json_has_one_object_a_picture(folder, model, capfd):
         (240, 240),
         (None, None),
     ]
+    documented = set(re.findall(r"`(\w+)`(?=[^|]*\|)", DOCS.read_text(encoding="utf-8")))
+    assert set(told[0]) | set(told[0]["faces"][0]) <= documented
     sentence = "This is not a picture of a known format."
     assert [each["error"] for each in told] == [None, None, None, sentence]
     assert f"affectline: {folder / 'text.png'}: {sentence}\n" == capfd.readouterr().err
