@@ -33,8 +33,8 @@ class Prediction:
     """What was found in one picture, surest face first."""
 
     picture: str  # its path
-    width: int  # upright pixels; 0 when it cannot be read
-    height: int
+    width: int | None  # upright pixels; None when it cannot be read
+    height: int | None
     faces: Sequence[PictureFace]
     error: str | None = None  # one sentence when it cannot be read
 
@@ -116,7 +116,7 @@ def predict(tasks: Sequence[Task], classifier: Classifier, detector: Detector | 
         try:
             image = read_picture(task.picture)
         except UnreadablePictureError as error:
-            yield Prediction(task.picture, 0, 0, [], str(error))
+            yield Prediction(task.picture, None, None, [], str(error))
             continue
         faces = find_faces(image, detector, classifier) if detector else [whole_face(image, classifier)]
         height, width = image.shape[:2]
@@ -149,8 +149,8 @@ def as_json_line(prediction: Prediction) -> str:
     """One JSON object on one line; docs/predict.md describes it."""
     told: dict[str, Any] = {
         "picture": prediction.picture,
-        "width": prediction.width or None,
-        "height": prediction.height or None,
+        "width": prediction.width,
+        "height": prediction.height,
         "error": prediction.error,
         "faces": [
             {

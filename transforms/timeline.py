@@ -42,11 +42,6 @@ class FaceColumns:
     track: np.ndarray  # int32 [m]; -1 before tracking
     smoothed: np.ndarray  # float32 [m, 7], nan as in raw; the raw ones before smoothing
 
-    @property
-    def known(self) -> np.ndarray:
-        """Which classes the model knows, bool [7]; all where there is no face to tell."""
-        return ~np.isnan(self.raw).any(axis=0)
-
     def take(self, rows: np.ndarray) -> "FaceColumns":
         """The faces at these row numbers."""
         arrays = {name: value[rows] for name, value in vars(self).items() if name != "thumbnail"}
@@ -220,7 +215,7 @@ def smooth_tracks(timeline: Timeline, method: str, window_s: float | None) -> Ti
     """Smooth each track's probabilities along time; classes that the model does not know stay unknown."""
     faces = timeline.faces
     smoothed = faces.raw.copy()
-    known = np.flatnonzero(faces.known)
+    known = np.flatnonzero(~np.isnan(faces.raw).any(axis=0))
     for rows in rows_by_track(faces.track):
         cells = np.ix_(rows, known)
         smoothed[cells] = smooth(method, faces.pts_us[rows], faces.raw[cells], window_s)
