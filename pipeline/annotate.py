@@ -36,7 +36,7 @@ class ShownFace:
 
     track_id: int
     box: np.ndarray  # float [4]: x, y, w, h
-    probabilities: np.ndarray  # float [7], in the order of EMOTIONS
+    probabilities: np.ndarray  # float [7], in the order of EMOTIONS; nan: a class the model does not know
 
 
 class FacesInTime:

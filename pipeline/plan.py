@@ -148,7 +148,7 @@ def _try(video: Video, probe: Probe, tools: _Tools, settings: Settings) -> _Tria
                 sample, crops = look_at(video.video_id, frame, boxes, spec, settings.crops and thumbnails)
                 samples.append(sample)
                 if crops:
-                    raw = tools.classifier.predict(np.stack([crop.crop for crop in crops])).tolist()
+                    raw = tools.classifier.predict_emotions(np.stack([crop.crop for crop in crops])).tolist()
                     faces += [crop.face._replace(raw=row) for crop, row in zip(crops, raw, strict=True)]
         seconds = time.monotonic() - started
     count = max(1, len(samples))

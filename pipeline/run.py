@@ -17,6 +17,7 @@ from models.classifier import ModelSpec, read_model_spec
 from models.detectors import DETECTORS, make_detector
 from pipeline import dataflow, local
 from pipeline.build import Execution, emotion_timelines
+from pipeline.chatter import chatter_to
 from pipeline.errors import RunError, UsageError
 from pipeline.progress import watch
 from pipeline.reconcile import check_sums, vanished
@@ -73,6 +74,7 @@ def check_settings(
         min_face=min_face,
         model=model,
         model_sha256=spec.sha256,
+        classes=spec.classes,
         smoothing=smoothing,
         window_s=window,
         crops=not no_crops,
@@ -163,7 +165,7 @@ def execute(request: Request) -> Outcome | None:
         return _submit(request, videos)
     out = request.execution.out
     local.make_output_folder(out)
-    with local.locked(out), local.chatter_to(local.log_path(out)) as terminal:
+    with local.locked(out), chatter_to(local.log_path(out)) as terminal:
         return _run_here(request, videos, terminal)
 
 

@@ -10,15 +10,19 @@ _BAR_WIDTH = 28
 
 
 def emotion_shares(rows: list[dict], out: str) -> dict[str, float]:
-    """Share of the samples of all tracks that each emotion's label has, summing to 1; empty without faces."""
-    totals = dict.fromkeys(EMOTIONS, 0.0)
+    """Share of the samples of all tracks that each emotion's label has, summing to 1; empty without faces.
+
+    Emotions that no model behind these rows knows are not in it.
+    """
+    totals: dict[str, float] = {}
     columns = ["samples", *("share_" + emotion for emotion in EMOTIONS)]
     for row in rows:
         if not row["tracks"]:
             continue
         for track in read_rows(out, "tracks", row["video_id"], columns).to_pylist():
             for emotion in EMOTIONS:
-                totals[emotion] += track["samples"] * track["share_" + emotion]
+                if (share := track["share_" + emotion]) is not None:
+                    totals[emotion] = totals.get(emotion, 0.0) + track["samples"] * share
     everything = sum(totals.values())
     return {emotion: value / everything for emotion, value in totals.items()} if everything else {}
 

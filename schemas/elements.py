@@ -70,7 +70,7 @@ class Face(NamedTuple):
     w: float
     h: float
     score: float
-    raw: Sequence[float]  # in the order of EMOTIONS
+    raw: Sequence[float]  # in the order of EMOTIONS; nan for classes that the model does not know
     appearance: bytes  # coarse descriptor that tells neighbours apart; no identity
     thumbnail: bytes  # small JPEG, only at some samples so that rows stay small; else empty
 

@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 
+from schemas.emotions import EMOTIONS
 from schemas.tables import SCHEMA_VERSION
 
 
@@ -19,6 +20,7 @@ class Settings:
     min_face: float = 0.08  # of the frame's shorter side
     model: str = "default"  # a shipped name, or the path of a .keras file
     model_sha256: str = ""
+    classes: tuple[str, ...] = EMOTIONS  # that the model knows, in the order of its probabilities
     smoothing: str = "hmm"
     window_s: float | None = None  # None: the method's own default
     crops: bool = True
@@ -32,11 +34,18 @@ class Settings:
         """All settings as one JSON object with sorted keys."""
         return json.dumps(asdict(self), sort_keys=True)
 
+    @classmethod
+    def from_json(cls, text: str) -> "Settings":
+        """What `to_json` wrote, by this version or an earlier one."""
+        values = json.loads(text)
+        return cls(**values | {"classes": tuple(values.get("classes", EMOTIONS))})
+
     def config_hash(self) -> str:
         """16 hex digits that change when the tables would: files count by content, not by name."""
         deciding = asdict(self) | {
             "fps": str(self.sampling_rate),
             "schema_version": SCHEMA_VERSION,
         }
-        del deciding["model"], deciding["detector_weights"]
+        # The model's file decides its classes too.
+        del deciding["model"], deciding["classes"], deciding["detector_weights"]
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]

@@ -71,7 +71,7 @@ def assert_same_rows(found, expected):
 
 def test_each_question_has_both_answers():
     assert QUESTIONS == ["shares", "seen", "seconds", "reactions", "moments"]
-    assert len(PYTHON) == 2 + len(QUESTIONS)
+    assert len(PYTHON) == 3 + len(QUESTIONS)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -91,7 +91,8 @@ def test_bigquery_reads_the_same_statement(question, answers, database):
 def test_the_answers_are_right(answers):
     """Against what the tables were made of, by hand."""
     shares = answers["shares"].groupby("video_id", observed=True)["share"].sum()
-    assert shares.to_dict() == pytest.approx({"talk-00000000aa": 1, "panel-00000000bb": 1})
+    with_faces = ("talk-00000000aa", "panel-00000000bb", "smiles-00000000dd")
+    assert shares.to_dict() == pytest.approx(dict.fromkeys(with_faces, 1))
     assert answers["some"]["time_s"].is_monotonic_increasing
     seen = answers["seen"].set_index("video_id").loc["talk-00000000aa"]
     # Of 60 samples, 2 did not decode and those from 7 s to 9 s show nobody.
@@ -118,6 +119,17 @@ def test_moments_break_where_a_person_was_not_seen(answers):
         assert timelines.loc[rows, "surprise"].max() == moment.peak
         covered |= rows.to_numpy()
     assert (covered == (timelines["surprise"] >= 0.6)).all()
+
+
+def test_unknown_classes_are_null_and_never_the_largest(answers):
+    two = answers["two"]
+    assert set(two["video_id"]) == {"smiles-00000000dd"}
+    assert two["angry"].isna().all()
+    assert answers["timelines"].loc[answers["timelines"]["angry"].isna(), "video_id"].nunique() == 1
+    seconds = answers["seconds"].query("video_id == 'smiles-00000000dd'")
+    assert set(seconds["emotion"]) == {"happy", "sad"}
+    larger = np.where(seconds["happy"] > seconds["sad"], "happy", "sad")
+    assert seconds["emotion"].tolist() == larger.tolist()
 
 
 def test_every_video_is_in_the_table_of_videos(answers):

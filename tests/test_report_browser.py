@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -231,3 +232,35 @@ def test_it_prints_and_fits_a_phone(page, report):
     for name in (None, "talk", "evil"):
         open_page(page, report, name)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_model_of_two_classes_has_two_lines(page, tmp_path, monkeypatch):
+    def happy_or_sad(rng, count):
+        found = np.full((count, len(EMOTIONS)), np.nan, np.float32)
+        happy = rng.uniform(0.05, 0.95, count)
+        found[:, EMOTIONS.index("happy")], found[:, EMOTIONS.index("sad")] = happy, 1 - happy
+        return found
+
+    monkeypatch.setattr(synthetic, "probabilities", happy_or_sad)
+    [video_id] = synthetic.write(tmp_path, [synthetic.timeline("/v/duo.mp4", 12, [(2, 11)], seed=5)])
+    faces = pd.read_parquet(tmp_path / "timelines")
+    write_report(str(tmp_path), str(tmp_path / "html"), [video_id])
+    page.goto((tmp_path / "html" / "index.html").as_uri())
+    page.get_by_role("button", name="angry", exact=True).click()  # sorts, though no video knows it
+    page.get_by_role("link", name="duo.mp4").click()
+    assert page.locator("[data-line]").all_inner_texts() == ["happy", "sad"]
+    assert page.locator(".person .shares th").all_inner_texts() == ["happy", "sad"]
+    chart = page.locator(".person .chart").first
+    chart.scroll_into_view_if_needed()
+    chart.locator("canvas").wait_for()
+    page.get_by_role("button", name="Raw values").click()
+    chart.focus()
+    values = chart.locator("xpath=following-sibling::p")
+    for row in faces.sort_values("pts_us").head(2).itertuples():
+        page.keyboard.press("ArrowRight")
+        text = values.inner_text()
+        assert text.startswith(clock(row.time_s, 2))
+        shown = re.findall(r"([a-z]+) ([\d.]+) % \(raw ([\d.]+) %\)", text)
+        assert [name for name, _, _ in shown] == ["happy", "sad"]
+        numbers = [float(number) / 100 for _, *pair in shown for number in pair]
+        assert numbers == pytest.approx([row.happy, row.raw_happy, row.sad, row.raw_sad], abs=0.00051)

@@ -55,7 +55,7 @@ class EmotionModelHandler(ModelHandler[FaceCrop, Face, Classifier]):
     ) -> Iterable[Face]:
         """One Face for each FaceCrop, in order; RuntimeError when the model answers for another number."""
         started = time.monotonic()
-        probabilities = model.predict(np.stack([item.crop for item in batch]))
+        probabilities = model.predict_emotions(np.stack([item.crop for item in batch]))
         if len(probabilities) != len(batch):
             raise RuntimeError(f"The model gave {len(probabilities)} answers for {len(batch)} faces.")
         metrics.INFER_MS.update(round(1000 * (time.monotonic() - started)))

@@ -1,6 +1,5 @@
 """Track and smooth a video again from its stored rows alone; no video and no model is needed."""
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -26,7 +25,7 @@ def resmooth_video(out: str, video_id: str, smoothing: str, window_s: float | No
     """
     stored = {name: read_rows(out, name, video_id) for name in TABLES}
     [row] = stored["videos"].to_pylist()
-    settings = replace(Settings(**json.loads(row["config_json"])), smoothing=smoothing, window_s=window_s)
+    settings = replace(Settings.from_json(row["config_json"]), smoothing=smoothing, window_s=window_s)
     video = Video(video_id, row["uri"], row["fingerprint"], 0)
     timeline = track(Timeline(video, None, (), _samples(stored["samples"]), _faces(stored)))
     tables = tabulate_tracks(smooth_tracks(timeline, smoothing, window_s))

@@ -73,14 +73,15 @@ def _timelines(faces: FaceColumns) -> pa.Table:
         "time_s": faces.pts_us / 1e6,
         "shot": faces.shot,
         "score": faces.score,
-        "confidence": faces.smoothed.max(axis=1, initial=0.0),
+        "confidence": np.nanmax(faces.smoothed, axis=1, initial=0.0),
     }
     columns |= {name: faces.boxes[:, column] for column, name in enumerate("xywh")}
-    for column, emotion in enumerate(EMOTIONS):
-        columns[emotion] = faces.smoothed[:, column]
-        columns["raw_" + emotion] = faces.raw[:, column]
     arrays = {name: pa.array(np.ascontiguousarray(value)) for name, value in columns.items()}
-    arrays["emotion"] = _labels(faces.smoothed.argmax(axis=1))
+    for column, emotion in enumerate(EMOTIONS):
+        # From pandas: nan, a class that the model does not know, becomes null.
+        arrays[emotion] = pa.array(faces.smoothed[:, column], from_pandas=True)
+        arrays["raw_" + emotion] = pa.array(faces.raw[:, column], from_pandas=True)
+    arrays["emotion"] = _labels(np.nanargmax(faces.smoothed, axis=1))
     arrays["appearance"] = pa.array([row.tobytes() for row in faces.appearance], APPEARANCE)
     return pa.table([arrays[name].cast(TIMELINES.field(name).type) for name in TIMELINES.names], TIMELINES)
 
@@ -118,9 +119,11 @@ def _tracks(timeline: Timeline) -> pa.Table:
 
 def _track_row(faces: FaceColumns, rows: np.ndarray, spans: np.ndarray) -> dict[str, object]:
     smoothed = faces.smoothed[rows]
-    labels = smoothed.argmax(axis=1)
+    labels = np.nanargmax(smoothed, axis=1)
     mean = np.average(smoothed, axis=0, weights=spans)
     share = np.bincount(labels, weights=spans, minlength=len(EMOTIONS)) / spans.sum()
+    # What the model does not know never shows, which is not the same as a share of 0.
+    share[np.isnan(mean)] = np.nan
     pictured = [row for row in rows if faces.thumbnail[row]]
     # The clearest picture: large and surely a face.
     best = max(pictured, key=lambda row: faces.score[row] * faces.boxes[row, 2:].prod(), default=None)
@@ -130,13 +133,19 @@ def _track_row(faces: FaceColumns, rows: np.ndarray, spans: np.ndarray) -> dict[
         "start_s": faces.pts_us[rows[0]] / 1e6,
         "end_s": faces.pts_us[rows[-1]] / 1e6,
         "samples": len(rows),
-        "emotion": EMOTIONS[int(mean.argmax())],
-        **dict(zip(EMOTIONS, mean.tolist(), strict=True)),
-        **{"share_" + emotion: value for emotion, value in zip(EMOTIONS, share.tolist(), strict=True)},
+        "emotion": EMOTIONS[int(np.nanargmax(mean))],
+        **_by_emotion("", mean),
+        **_by_emotion("share_", share),
         "transitions": int(np.count_nonzero(np.diff(labels))),
-        "mean_confidence": float(np.average(smoothed.max(axis=1), weights=spans)),
+        "mean_confidence": float(np.average(np.nanmax(smoothed, axis=1), weights=spans)),
         "thumbnail": None if best is None else faces.thumbnail[best],
     }
+
+
+def _by_emotion(prefix: str, values: np.ndarray) -> dict[str, float | None]:
+    """Columns from float [7], None for nan."""
+    numbers = (None if np.isnan(value) else float(value) for value in values)
+    return {prefix + emotion: number for emotion, number in zip(EMOTIONS, numbers, strict=True)}
 
 
 def _failures(timeline: Timeline) -> pa.Table:

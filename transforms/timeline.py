@@ -35,12 +35,12 @@ class FaceColumns:
     pts_us: np.ndarray  # int64 [m]
     boxes: np.ndarray  # float32 [m, 4]: x, y, w, h
     score: np.ndarray  # float32 [m]
-    raw: np.ndarray  # float32 [m, classes]
+    raw: np.ndarray  # float32 [m, 7], in the order of EMOTIONS; nan: a class the model does not know
     appearance: np.ndarray  # uint8 [m, d]
     thumbnail: list[bytes]
     shot: np.ndarray  # int32 [m]
     track: np.ndarray  # int32 [m]; -1 before tracking
-    smoothed: np.ndarray  # float32 [m, classes]; the raw ones before smoothing
+    smoothed: np.ndarray  # float32 [m, 7], nan as in raw; the raw ones before smoothing
 
     def take(self, rows: np.ndarray) -> "FaceColumns":
         """The faces at these row numbers."""
@@ -138,8 +138,7 @@ def _sample_columns(samples: Sequence[Sample]) -> SampleColumns:
 def _face_columns(faces: Sequence[Face], samples: SampleColumns) -> FaceColumns:
     count = len(faces)
     sample = np.array([face.sample for face in faces], dtype=np.int32)
-    classes = len(faces[0].raw) if faces else len(EMOTIONS)
-    raw = np.array([face.raw for face in faces], dtype=np.float32).reshape(count, classes)
+    raw = np.array([face.raw for face in faces], dtype=np.float32).reshape(count, len(EMOTIONS))
     appearance = np.frombuffer(b"".join(face.appearance for face in faces), dtype=np.uint8)
     # A face without its sample is found by _check; until then any shot will do.
     shots = np.append(samples.shot, np.int32(-1))
@@ -213,11 +212,13 @@ def _recount(samples: SampleColumns, faces: FaceColumns) -> SampleColumns:
 
 
 def smooth_tracks(timeline: Timeline, method: str, window_s: float | None) -> Timeline:
-    """Smooth each track's probabilities along time."""
+    """Smooth each track's probabilities along time; classes that the model does not know stay unknown."""
     faces = timeline.faces
     smoothed = faces.raw.copy()
+    known = np.flatnonzero(~np.isnan(faces.raw).any(axis=0))
     for rows in rows_by_track(faces.track):
-        smoothed[rows] = smooth(method, faces.pts_us[rows], faces.raw[rows], window_s)
+        cells = np.ix_(rows, known)
+        smoothed[cells] = smooth(method, faces.pts_us[rows], faces.raw[cells], window_s)
     return replace(timeline, faces=replace(faces, smoothed=smoothed))
 
 

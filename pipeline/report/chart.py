@@ -37,6 +37,7 @@ def chart_data(summary: VideoSummary, tracks: Sequence[Track]) -> dict[str, Any]
     total = sum(len(track.label) for track in tracks)
     share = min(1.0, POINTS / total) if total else 1.0
     return {
+        "known": tracks[0].known if tracks else [],
         "duration": round(1000 * (summary.video["duration_s"] or 0)),
         "gaps": [[_ms(gap.start_s), _ms(gap.end_s), gap.reason] for gap in summary.gaps],
         "shots": [_ms(start) for start in summary.shots_s],
@@ -49,7 +50,7 @@ def _ms(seconds: float) -> int:
 
 
 def _person(track: Track, limit: int) -> dict[str, Any]:
-    rows = drawn_rows(track.smoothed, limit)
+    rows = drawn_rows(track.smoothed[:, track.known], limit)
     time = np.rint(track.pts_us / 1000).astype(int)
     # A line breaks where the person was not seen at a sample.
     part = np.cumsum(np.diff(track.sample, prepend=track.sample[:1]) > 1)
@@ -58,8 +59,8 @@ def _person(track: Track, limit: int) -> dict[str, Any]:
         "rows": len(track.label),
         "time": np.diff(time[rows], prepend=0).tolist(),  # steps are shorter than times
         "breaks": (np.flatnonzero(np.diff(part[rows])) + 1).tolist(),
-        "smoothed": _thousandths(track.smoothed[rows]),
-        "raw": _thousandths(track.raw[rows]),
+        "smoothed": _thousandths(track.smoothed[rows], track.known),
+        "raw": _thousandths(track.raw[rows], track.known),
         "bands": _bands(track, time, part, limit),
     }
 
@@ -82,5 +83,9 @@ def _bands(track: Track, time: np.ndarray, part: np.ndarray, limit: int) -> list
     return sorted(longest)
 
 
-def _thousandths(values: np.ndarray) -> list[list[int]]:
-    return np.rint(1000 * values).astype(int).T.tolist()
+def _thousandths(values: np.ndarray, known: Sequence[int]) -> list[list[int]]:
+    """A column for each of the seven emotions, empty where the model does not know it."""
+    return [
+        np.rint(1000 * values[:, at]).astype(int).tolist() if at in known else []
+        for at in range(len(EMOTIONS))
+    ]

@@ -1,7 +1,6 @@
 """From tables to a folder of pages that open from disk, without a network."""
 
 import base64
-import json
 import os
 import re
 import shutil
@@ -29,6 +28,7 @@ from pipeline.report.summarize import (
 )
 from schemas import VERSION
 from schemas.emotions import COLORS, EMOTIONS
+from schemas.settings import Settings
 from transforms.decoder import Decoder
 from transforms.storage import is_remote
 from transforms.video_tables import video_ids
@@ -159,21 +159,22 @@ def _totals(summaries: Sequence[VideoSummary]) -> dict[str, Any]:
 
 def _made(video: dict[str, Any]) -> list[tuple[str, Any]]:
     """The page's last section: what was read, with what, under which settings."""
-    settings = json.loads(video["config_json"])
+    settings = Settings.from_json(video["config_json"])
     frames = "variable" if video["is_vfr"] else "constant"
     size = f"{video['width']} × {video['height']}" if video["width"] else "–"
     turned = f", turned by {video['rotation']}°" if video["rotation"] else ""
-    window = f", window {settings['window_s']:g} s" if settings["window_s"] else ""
+    window = f", window {settings.window_s:g} s" if settings.window_s else ""
     return [
         ("Picture", f"{size}{turned}"),
         ("Codec", video["codec"] or "–"),
         ("Frames", f"{video['frames_read']}, at a {frames} rate" if video["frames_read"] else "–"),
-        ("Samples a second", "every frame" if settings["fps"] == "0" else settings["fps"]),
+        ("Samples a second", "every frame" if settings.fps == "0" else settings.fps),
         ("Model", video["model"]),
         ("Model SHA-256", video["model_sha256"]),
+        ("Emotions known", ", ".join(settings.classes)),
         ("Detector", video["detector"]),
-        ("Smallest face", f"{settings['min_face']:g} of the shorter side"),
-        ("Smoothing", f"{settings['smoothing']}{window}"),
+        ("Smallest face", f"{settings.min_face:g} of the shorter side"),
+        ("Smoothing", f"{settings.smoothing}{window}"),
         ("Versions", f"affectline {video['code_version']}, tables {video['schema_version']}"),
         ("Settings", video["config_hash"]),
         ("Processed", f"{video['processed_at']:%Y-%m-%d %H:%M} UTC, {video['seconds']:.1f} s"),
@@ -251,12 +252,12 @@ def percent(share: float | None, digits: int = 0) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def segments(share: dict[str, float], width: float) -> list[dict[str, Any]]:
+def segments(share: dict[str, float | None], width: float) -> list[dict[str, Any]]:
     """Where each emotion's part of a bar of `width` begins and how wide it is; empty parts are left out."""
     parts = []
     left = 0.0
     for number, emotion in enumerate(EMOTIONS):
-        part = width * share.get(emotion, 0.0)
+        part = width * (share.get(emotion) or 0.0)
         if part >= 0.05:
             parts.append({"number": number, "x": round(left, 1), "width": round(part, 1)})
         left += part

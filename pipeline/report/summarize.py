@@ -38,8 +38,8 @@ class Person:
     end_s: float
     samples: int
     emotion: str
-    mean: dict[str, float]
-    share: dict[str, float]
+    mean: dict[str, float | None]  # None: a class the model does not know
+    share: dict[str, float | None]
     transitions: int
     mean_confidence: float
     moments: list[Moment]
@@ -73,7 +73,7 @@ class VideoSummary:
     video: dict[str, Any]  # its row in `videos`
     face_share: float | None  # of the sampled time; None when nothing was sampled
     emotion: str | None  # with the largest share
-    share: dict[str, float]  # of all persons' time; empty without a face
+    share: dict[str, float | None]  # of all persons' time, None as in Person; empty without a face
     mean_confidence: float | None
     gaps: list[Gap]
     shots_s: list[float]  # where each shot begins, as far as faces tell
@@ -101,10 +101,15 @@ class Track:
     sample: np.ndarray  # int32 [n]
     pts_us: np.ndarray  # int64 [n]
     boxes: np.ndarray  # float32 [n, 4]: x, y, w, h
-    smoothed: np.ndarray  # float32 [n, 7]
-    raw: np.ndarray  # float32 [n, 7]
+    smoothed: np.ndarray  # float32 [n, 7]; nan: a class the model does not know
+    raw: np.ndarray  # float32 [n, 7], nan as in smoothed
     label: np.ndarray  # int [n], index into EMOTIONS
     spans: np.ndarray  # float64 [n], seconds each row speaks for
+
+    @property
+    def known(self) -> list[int]:
+        """The classes that the model knows, as indexes into EMOTIONS."""
+        return np.flatnonzero(~np.isnan(self.smoothed).any(axis=0)).tolist()
 
 
 def read_video(out: str, video_id: str) -> VideoTables:
@@ -174,7 +179,7 @@ def summarize(tables: VideoTables, tracks: Sequence[Track]) -> VideoSummary:
         video=video,
         face_share=float(spans[seen].sum() / spans.sum()) if len(spans) else None,
         emotion=EMOTIONS[int(time.argmax())] if tracks else None,
-        share=dict(zip(EMOTIONS, (time / time.sum()).tolist(), strict=True)) if tracks else {},
+        share=_shares(time, tracks[0].known) if tracks else {},
         mean_confidence=(
             float(np.average([person.mean_confidence for person in people], weights=weights))
             if people
@@ -185,6 +190,11 @@ def summarize(tables: VideoTables, tracks: Sequence[Track]) -> VideoSummary:
         people=people,
         problems=_problems(tables.failures),
     )
+
+
+def _shares(time: np.ndarray, known: Sequence[int]) -> dict[str, float | None]:
+    shares = (time / time.sum()).tolist()
+    return {emotion: shares[at] if at in known else None for at, emotion in enumerate(EMOTIONS)}
 
 
 def _people(tables: VideoTables, tracks: Sequence[Track]) -> list[Person]:

@@ -94,7 +94,7 @@ function page(data) {
   const charts = new Map(); // element → uPlot
   const view = { min: 0, max: duration };
   const shown = document.getElementById("view");
-  const hidden = new Set();
+  const hidden = new Set([...EMOTIONS.keys()].filter((number) => !data.known.includes(number)));
   let raw = false;
   let moving = false;
 
@@ -288,7 +288,7 @@ function page(data) {
     };
     const read = (u) => {
       const row = u.cursor.idx;
-      if (row == null || u.cursor.left < 0 || columns[0][row] == null) return values.replaceChildren();
+      if (row == null || u.cursor.left < 0 || columns[data.known[0]][row] == null) return values.replaceChildren();
       const parts = [Object.assign(document.createElement("b"), { textContent: clock(time[row], 2) })];
       EMOTIONS.forEach((emotion, number) => {
         if (hidden.has(number)) return;
@@ -350,7 +350,8 @@ function page(data) {
   function step(chart, by) {
     const time = chart.data[0];
     let row = chart.cursor.left >= 0 && chart.cursor.idx != null ? chart.cursor.idx + by : time.findIndex((ms) => ms >= view.min);
-    while (chart.data.length > 2 && time[row] !== undefined && chart.data[1][row] == null) row += by;
+    const seen = chart.data[1 + 3 * data.known[0]]; // a person's chart has three series an emotion
+    while (seen && time[row] !== undefined && seen[row] == null) row += by;
     if (time[row] === undefined) return;
     if (time[row] < view.min) move("left");
     if (time[row] > view.max) move("right");
