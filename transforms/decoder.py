@@ -153,19 +153,21 @@ class Decoder:
     def _read_ahead(self, items: Iterator[Item]) -> Iterator[Item]:
         """Takes items in a thread, until READ_AHEAD_BYTES of pixels wait to be taken here."""
         ready: deque[Item | UnreadableVideoError | None] = deque()
+        waiting = 0  # bytes of pixels in it
         changed = threading.Condition()
         stopped = False
 
         def may_go_on() -> bool:
-            waiting = sum(item.image.nbytes for item in ready if isinstance(item, SampledFrame))
             return stopped or waiting <= READ_AHEAD_BYTES
 
         def take() -> None:
+            nonlocal waiting
             end: UnreadableVideoError | None = UnreadableVideoError(CRASHED)
             try:
                 for item in items:
                     with changed:
                         ready.append(item)
+                        waiting += _pixel_bytes(item)
                         changed.notify_all()
                         changed.wait_for(may_go_on)
                         if stopped:
@@ -186,6 +188,7 @@ class Decoder:
                 with changed:
                     changed.wait_for(lambda: bool(ready))
                     item = ready.popleft()
+                    waiting -= _pixel_bytes(item)
                     changed.notify_all()
                 if item is None or isinstance(item, UnreadableVideoError):
                     finished = True
@@ -263,6 +266,10 @@ class Decoder:
 _ANSWERS: Final = {
     kind.__name__: kind for kind in (Probe, LostSample, Progress, Summary, UnreadableVideoError)
 }
+
+
+def _pixel_bytes(item: object) -> int:
+    return item.image.nbytes if isinstance(item, SampledFrame) else 0
 
 
 def _fill(child: subprocess.Popen[bytes], buffer: memoryview, deadline: float) -> None:
