@@ -117,8 +117,8 @@ def make_crop(image: np.ndarray, box: tuple[float, float, float, float], spec: M
 class Classifier:
     """A loaded model. `classes`, `input_size`, `channels`, `crop` and `sha256` are those of its `spec`.
 
-    `batch_sizes` are those it computes. On a GPU all layers but the last two compute in half precision,
-    with float32 weights.
+    `batch_sizes` are those it computes, `graph` gives the compiled function of each. On a GPU all layers
+    but the last two compute in half precision, with float32 weights.
     """
 
     def __init__(self, spec: ModelSpec, batch_size: int = GPU_BATCH_SIZE) -> None:
@@ -151,7 +151,7 @@ class Classifier:
         def graph(size: int) -> Any:
             return probabilities.get_concrete_function(tf.TensorSpec((size, *self._shape), tf.uint8))
 
-        self._graph = graph
+        self.graph = graph
 
     def warm_up(self) -> None:
         """Compute a batch of each size, so that none has to be traced later; on a GPU find one that fits."""
@@ -197,7 +197,7 @@ class Classifier:
         size = self._padded(len(batch))
         padded = np.zeros((size, *self._shape), dtype=np.uint8)
         padded[: len(batch)] = batch
-        return self._graph(size)(self._tensor(padded)).numpy()[: len(batch)]
+        return self.graph(size)(self._tensor(padded)).numpy()[: len(batch)]
 
 
 def compute_in_half(model: Any) -> None:
