@@ -209,7 +209,7 @@ class Decoder:
 
     def _ask(self, time_limit: float, **request: object) -> Iterator[Any]:
         """The child's answers up to the last. Raises UnreadableVideoError, also when the child fails."""
-        child = self._start()
+        child = self.start()
         assert child.stdin is not None
         with suppress(BrokenPipeError):  # if it died meanwhile, reading will say so
             child.stdin.write(json.dumps(request).encode() + b"\n")
@@ -231,7 +231,8 @@ class Decoder:
             if isinstance(answer, Probe | Summary):
                 return
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> subprocess.Popen[bytes]:
+        """The child process, started if there is none that lives; worth a call ahead of the first request."""
         if self._child is not None and self._child.poll() is not None:
             self.close()
         if self._child is None:
