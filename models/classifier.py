@@ -24,7 +24,7 @@ _WEIGHTS: Final = Path(__file__).parent / "weights"
 # are no quicker, and with one core a batch several run at a time. A GPU needs many faces at once, and has
 # one size alone: another could give other digits in half precision.
 CPU_BATCH_SIZES: Final = (1, 8)
-GPU_BATCH_SIZE: Final = 1024  # at most; halved until it fits
+GPU_BATCH_SIZE: Final = 256  # at most; halved until it fits, and what is not filled is wasted
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.cores import CORES_VARIABLE
 from models.detectors import Box
 from models.spec import CropSpec
-from pipeline.local import CORES_VARIABLE, prepare_workers
+from pipeline.local import prepare_workers
 from schemas.settings import Settings
 from transforms import detect_faces
 from transforms.detect_faces import DetectFaces, detect_changes

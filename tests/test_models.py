@@ -132,7 +132,7 @@ def test_half_precision_on_a_gpu(classifier, model_path, crops):
 
 
 @pytest.mark.usefixtures("pretended_gpu")
-@pytest.mark.parametrize(("room", "fitting"), [(GPU_BATCH_SIZE, GPU_BATCH_SIZE), (300, 256), (1, 1)])
+@pytest.mark.parametrize(("room", "fitting"), [(GPU_BATCH_SIZE, GPU_BATCH_SIZE), (100, 64), (1, 1)])
 def test_the_batch_is_halved_until_it_fits(model_path, monkeypatch, room, fitting):
     model = load_classifier(str(model_path))
 
