@@ -176,6 +176,7 @@ def _resident(process: psutil.Process) -> int:
 
 def stages(frames: Sequence[SampledFrame], costs: dict[str, list[Cost]]) -> int:
     """Each stage alone over the same frames; the number of faces."""
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # as in a run; read when TensorFlow starts
     from models.classifier import load_classifier
     from models.detectors import make_detector
     from transforms.detect_faces import look_at, thumbnail_interval
