@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Final
 
 # Before TensorFlow and OpenCV start: one thread a process, so that seconds are core seconds.
-for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+for _name in ("AFFECTLINE_CORES", "TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
     os.environ[_name] = "1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -8,19 +8,24 @@ import hashlib
 import json
 import zipfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import cv2
 import numpy as np
 
+from models.cores import cores
 from models.spec import CropSpec
 from schemas.emotions import EMOTIONS
 
 _WEIGHTS: Final = Path(__file__).parent / "weights"
 
-# Batches are padded to one of these sizes: one traced graph each, and no other ever.
-BATCH_SIZES: Final = (1, 8, 64)
+# Batches are padded to one of a few sizes: one traced graph each, and no other ever. On a CPU larger ones
+# are no quicker, and with one core a batch several run at a time. A GPU needs many faces at once, and has
+# one size alone: another could give other digits in half precision.
+CPU_BATCH_SIZES: Final = (1, 8)
+GPU_BATCH_SIZE: Final = 256  # at most; halved until it fits, and what is not filled is wasted
 
 
 @dataclass(frozen=True)
@@ -126,9 +131,14 @@ def load_network(spec: ModelSpec) -> Any:
 
 
 class Classifier:
-    """A loaded model. `classes`, `input_size`, `channels`, `crop` and `sha256` are those of its `spec`."""
+    """A loaded model. `classes`, `input_size`, `channels`, `crop` and `sha256` are those of its `spec`.
 
-    def __init__(self, spec: ModelSpec) -> None:
+    `batch_sizes` are those it computes, `graph` gives the compiled function of each. On a GPU all layers
+    but the last two compute in half precision, with float32 weights.
+    """
+
+    def __init__(self, spec: ModelSpec, batch_size: int = GPU_BATCH_SIZE) -> None:
+        """Load the model; a GPU computes `batch_size` faces at a time, or what `warm_up` finds to fit."""
         import tensorflow as tf
 
         self.spec = spec
@@ -139,14 +149,35 @@ class Classifier:
         self.sha256 = spec.sha256
         model = load_network(spec)
         self._shape = (spec.input_size, spec.input_size, spec.channels)
+        self._on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        self.batch_sizes: tuple[int, ...] = (batch_size,) if self._on_gpu else CPU_BATCH_SIZES
+        if self._on_gpu:
+            compute_in_half(model)
+        self._tensor = tf.constant
+        self._out_of_memory = tf.errors.ResourceExhaustedError
 
+        @tf.function
         def probabilities(pixels: Any) -> Any:
             return model(tf.cast(pixels, tf.float32), training=False)
 
-        self._graphs = {
-            size: tf.function(probabilities, input_signature=[tf.TensorSpec((size, *self._shape), tf.uint8)])
-            for size in BATCH_SIZES
-        }
+        @cache
+        def graph(size: int) -> Any:
+            return probabilities.get_concrete_function(tf.TensorSpec((size, *self._shape), tf.uint8))
+
+        self.graph = graph
+
+    def warm_up(self) -> None:
+        """Compute a batch of each size, so that none has to be traced later; on a GPU find one that fits."""
+        while True:
+            try:
+                for size in self.batch_sizes:
+                    self._compute(np.zeros((size, *self._shape), np.uint8))
+                return
+            except self._out_of_memory:
+                size = self.batch_sizes[-1]
+                if size == 1:
+                    raise
+                self.batch_sizes = (size // 2,)
 
     def predict(self, crops: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of each face, whatever faces are beside it.
@@ -160,14 +191,26 @@ class Classifier:
                 f"The model '{self.spec.name}' takes crops uint8 [N, {', '.join(map(str, self._shape))}], "
                 f"not {crops.dtype} {list(crops.shape)}."
             )
-        result = np.empty((len(crops), len(self.classes)), dtype=np.float32)
-        for start in range(0, len(crops), BATCH_SIZES[-1]):
-            batch = crops[start : start + BATCH_SIZES[-1]]
-            size = next(size for size in BATCH_SIZES if size >= len(batch))
-            padded = np.zeros((size, *self._shape), dtype=np.uint8)
-            padded[: len(batch)] = batch
-            result[start : start + len(batch)] = self._graphs[size](padded).numpy()[: len(batch)]
-        return result
+        largest = self.batch_sizes[-1]
+        batches = [crops[start : start + largest] for start in range(0, len(crops), largest)]
+        none = np.empty((0, len(self.classes)), np.float32)
+        computed = map(self._compute, batches) if self._on_gpu else cores().map(self._compute, batches)
+        return np.concatenate([none, *computed])
+
+    def slots(self, faces: int) -> int:
+        """How many faces are computed, with those that only fill batches up, when so many are asked for."""
+        largest = self.batch_sizes[-1]
+        full, rest = divmod(faces, largest)
+        return full * largest + (self._padded(rest) if rest else 0)
+
+    def _padded(self, faces: int) -> int:
+        return next(size for size in self.batch_sizes if size >= faces)
+
+    def _compute(self, batch: np.ndarray) -> np.ndarray:
+        size = self._padded(len(batch))
+        padded = np.zeros((size, *self._shape), dtype=np.uint8)
+        padded[: len(batch)] = batch
+        return self.graph(size)(self._tensor(padded)).numpy()[: len(batch)]
 
     def predict_emotions(self, crops: np.ndarray) -> np.ndarray:
         """As `predict`, with one column for each of the seven emotions, whichever the model knows.
@@ -186,9 +229,23 @@ class Classifier:
         return emotions
 
 
-def load_classifier(name_or_path: str) -> Classifier:
+def compute_in_half(model: Any) -> None:
+    """Let a Keras model compute in float16, all but its last two layers; the weights stay float32."""
+    from keras import Model
+
+    def halve(layers: list[Any]) -> None:
+        for layer in layers:
+            if isinstance(layer, Model):
+                halve(layer.layers)
+            else:
+                layer.dtype_policy = "mixed_float16"
+
+    halve(model.layers[:-2])  # logits and probabilities are what is left
+
+
+def load_classifier(name_or_path: str, batch_size: int = GPU_BATCH_SIZE) -> Classifier:
     """Load a saved model by the name of its weights in the package, or from a .keras file.
 
-    Raises ValueError as `read_model_spec` does.
+    batch_size: on a GPU, the most faces computed at a time. Raises ValueError as `read_model_spec` does.
     """
-    return Classifier(read_model_spec(name_or_path))
+    return Classifier(read_model_spec(name_or_path), batch_size)

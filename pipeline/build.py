@@ -28,7 +28,7 @@ class Execution:
     out: str
     segment_seconds: float  # 0: each video in one piece
     segment_timeout: float  # seconds a decoder may take for a minute of video
-    batch_size: int
+    batch_size: int | None  # faces classified at once; None: as many as pay
     model: str  # where workers load the weights from
     gpu: bool = False  # classify on a GPU or not at all
     gpu_stage: str = ""  # the accelerator of workers that only classify; "": on those that find faces

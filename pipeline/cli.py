@@ -86,6 +86,14 @@ def _fps(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
     return value
 
 
+def _batch_size(_ctx: click.Context, _parameter: click.Parameter, value: str) -> int | None:
+    if value == "auto":
+        return None
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is neither a whole number from 1 on nor auto.")
+    return int(value)
+
+
 _debug_option = click.option(
     "--debug",
     is_flag=True,
@@ -164,7 +172,13 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Minutes of video committed together in a local run.",
 )
 @click.option("--workers", default=1, type=click.IntRange(1), help="Local processes.")
-@click.option("--batch-size", default=64, type=click.IntRange(1), help="Faces classified at once.")
+@click.option(
+    "--batch-size",
+    default="auto",
+    callback=_batch_size,
+    metavar="N|auto",
+    help="Faces classified at once; auto: as many as pay and fit.",
+)
 @click.option("--force", is_flag=True, help="Do finished videos again.")
 @click.option(
     "--max-failure-ratio",
@@ -188,7 +202,7 @@ def run(
     out: str,
     segment_seconds: float,
     segment_timeout: float,
-    batch_size: int,
+    batch_size: int | None,
     workers: int,
     wave_minutes: float,
     force: bool,

@@ -16,6 +16,7 @@ from apache_beam.runners.runner import PipelineResult
 from apache_beam.transforms.environments import ExternalEnvironment
 
 from models.classifier import ModelSpec
+from models.cores import CORES_VARIABLE
 from pipeline.build import Execution, emotion_timelines
 from pipeline.errors import RunError, UsageError, WorkerDiedError
 from schemas.elements import Video
@@ -148,9 +149,9 @@ def prepare_workers(workers: int) -> None:
     paths = [ours, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     os.environ["PYTHONSAFEPATH"] = "1"
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    os.environ.setdefault(CORES_VARIABLE, str(max(1, (os.cpu_count() or 1) // workers)))
     for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
-        os.environ.setdefault(name, threads)
+        os.environ.setdefault(name, "1")  # pictures are shared out among the cores, not operations
 
 
 @contextlib.contextmanager

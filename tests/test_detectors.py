@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
@@ -235,7 +236,7 @@ def test_networks_give_the_packages_numbers(mtcnn):
     image = cv2.resize(data.astronaut(), (76, 64), interpolation=cv2.INTER_AREA)
     pixels = (image[None].astype(np.float32) - 127.5) / 128
     offsets, probability = (t.numpy()[0] for t in StagePNet().model(pixels))
-    cells, output = (t.numpy() for t in mtcnn._pnet(image[None]))
+    cells, output = (t.numpy() for t in mtcnn._pnet(tf.constant(image[None])))
     wanted = np.argwhere(probability[..., 1] > 0.6)
     assert len(wanted) > 0
     assert (cells[:, 1:] == wanted).all()
@@ -246,7 +247,7 @@ def test_networks_give_the_packages_numbers(mtcnn):
     for stage, network, side in ((StageRNet(), mtcnn._rnet, 24), (StageONet(), mtcnn._onet, 48)):
         crops = rng.integers(0, 256, (5, side, side, 3), np.uint8)
         box = np.tile(np.array([0, 0, side, side], np.float32), (5, 1))
-        output = network(crops, box, np.arange(5, dtype=np.int32)).numpy()
+        output = network(*map(tf.constant, (crops, box, np.arange(5, dtype=np.int32)))).numpy()
         wanted = [t.numpy() for t in stage.model((crops.astype(np.float32) - 127.5) / 128)]
         np.testing.assert_allclose(output[:, :4], wanted[0], atol=1e-5)
         np.testing.assert_allclose(output[:, 4], wanted[-1][:, 1], atol=1e-5)

@@ -8,8 +8,9 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from models.classifier import BATCH_SIZES, load_classifier, make_crop, read_model_spec
+from models.classifier import CPU_BATCH_SIZES, GPU_BATCH_SIZE, load_classifier, make_crop, read_model_spec
 from models.output import ClassProbabilities
 from models.registry import ARCHITECTURES, get_architecture
 from models.spec import CropSpec
@@ -98,13 +99,61 @@ def test_neighbours_in_a_batch_do_not_matter(classifier, crops, count):
     assert classifier.predict(crops).std(axis=0).max() > 1e-3  # else any two answers would agree
 
 
-def test_no_size_of_batch_traces_again(classifier, crops):
+def test_no_batch_is_traced_after_warming_up(model_path, crops, monkeypatch):
+    model = load_classifier(str(model_path))
+    model.warm_up()
+    monkeypatch.setattr(tf.Graph, "__init__", lambda *_: pytest.fail("A graph was traced."))
     for count in (0, 1, 3, 8, 20, 64, 70):
-        assert len(classifier.predict(crops[:count])) == count
-    graphs = classifier._graphs
-    assert {size: graphs[size].experimental_get_tracing_count() for size in BATCH_SIZES} == dict.fromkeys(
-        BATCH_SIZES, 1
-    )
+        assert len(model.predict(crops[:count])) == count
+
+
+@pytest.mark.parametrize(("faces", "slots"), [(1, 1), (2, 8), (8, 8), (9, 9), (10, 16), (64, 64)])
+def test_slots_count_the_padding(classifier, faces, slots):
+    assert classifier.batch_sizes == CPU_BATCH_SIZES == (1, 8)
+    assert classifier.slots(faces) == slots
+
+
+@pytest.fixture
+def pretended_gpu(monkeypatch):
+    """What is done where there is a GPU, computed on the CPU."""
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: ["GPU:0"])
+
+
+@pytest.mark.usefixtures("pretended_gpu")
+def test_half_precision_on_a_gpu(classifier, model_path, crops):
+    half = load_classifier(str(model_path), 32)
+    half.warm_up()
+    assert half.batch_sizes == (32,)
+    assert half.slots(33) == 64
+    exact, rounded = classifier.predict(crops), half.predict(crops)
+    assert rounded.dtype == np.float32
+    np.testing.assert_allclose(rounded, exact, atol=0.01)
+    assert (rounded != exact).any()  # else it was not computed in half precision
+
+
+@pytest.mark.usefixtures("pretended_gpu")
+@pytest.mark.parametrize(("room", "fitting"), [(GPU_BATCH_SIZE, GPU_BATCH_SIZE), (100, 64), (1, 1)])
+def test_the_batch_is_halved_until_it_fits(model_path, monkeypatch, room, fitting):
+    model = load_classifier(str(model_path))
+
+    def compute(batch):
+        if len(batch) > room:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    monkeypatch.setattr(model, "_compute", compute)
+    model.warm_up()
+    assert model.batch_sizes == (fitting,)
+
+
+@pytest.mark.usefixtures("pretended_gpu")
+def test_a_model_too_large_for_the_gpu_says_so(model_path, monkeypatch):
+    def compute(_batch):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    model = load_classifier(str(model_path))
+    monkeypatch.setattr(model, "_compute", compute)
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        model.warm_up()
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from models.classifier import Classifier, load_classifier
+from models.classifier import GPU_BATCH_SIZE, Classifier, load_classifier
 from schemas.elements import Face
 from transforms import metrics
 from transforms.detect_faces import FaceCrop
@@ -30,25 +30,32 @@ def require_gpu() -> None:
         )
 
 
+# With a batch size of "auto" Beam fills batches of so many faces, more the more a batch costs beside its
+# faces: few on a CPU, many on a GPU.
+SMALLEST_BATCH: Final = 64
+
+
 class EmotionModelHandler(ModelHandler[FaceCrop, Face, Classifier]):
     """Turns batches of FaceCrops into Faces with probabilities; the pixels go no further."""
 
-    def __init__(self, model: str, batch_size: int, gpu: bool = False) -> None:
-        """Load `model` on the worker; fill batches of `batch_size` faces.
+    def __init__(self, model: str, batch_size: int | None, gpu: bool = False) -> None:
+        """Load `model` on the worker; fill batches of `batch_size` faces, or of what pays when that is None.
 
         model: a name, or a .keras file, local or remote. gpu: refuse to work without a GPU.
         """
-        super().__init__(min_batch_size=batch_size, max_batch_size=batch_size)
+        self._batch_size = batch_size or GPU_BATCH_SIZE
+        super().__init__(min_batch_size=batch_size or SMALLEST_BATCH, max_batch_size=self._batch_size)
         self._model = model
-        self._batch_size = batch_size
         self._gpu = gpu
 
     def load_model(self) -> Classifier:
-        """Read the weights and warm the graph up; MissingGpuError where a GPU is due and missing."""
+        """Read the weights and warm the graphs up; MissingGpuError where a GPU is due and missing."""
         if self._gpu:
             require_gpu()
         with LocalCopies() as copies:
-            return load_classifier(copies.path(self._model, fingerprint=""))
+            classifier = load_classifier(copies.path(self._model, fingerprint=""), self._batch_size)
+        classifier.warm_up()
+        return classifier
 
     def run_inference(
         self, batch: Sequence[FaceCrop], model: Classifier, inference_args: dict[str, Any] | None = None
@@ -59,7 +66,7 @@ class EmotionModelHandler(ModelHandler[FaceCrop, Face, Classifier]):
         if len(probabilities) != len(batch):
             raise RuntimeError(f"The model gave {len(probabilities)} answers for {len(batch)} faces.")
         metrics.INFER_MS.update(round(1000 * (time.monotonic() - started)))
-        metrics.BATCH_FILL.update(round(100 * len(batch) / self._batch_size))
+        metrics.BATCH_FILL.update(round(100 * len(batch) / model.slots(len(batch))))
         metrics.FACES.inc(len(batch))
         return [item.face._replace(raw=row) for item, row in zip(batch, probabilities.tolist(), strict=True)]
 
@@ -75,8 +82,8 @@ class EmotionModelHandler(ModelHandler[FaceCrop, Face, Classifier]):
 class ClassifyEmotions(beam.PTransform):
     """PCollection[FaceCrop] → PCollection[Face] with calibrated probabilities."""
 
-    def __init__(self, model: str, batch_size: int, gpu: bool = False) -> None:
-        """Classify with `model` in batches of `batch_size`; with `gpu`, on a GPU or not at all."""
+    def __init__(self, model: str, batch_size: int | None, gpu: bool = False) -> None:
+        """Classify with `model`, `batch_size` faces at once (None: as many as pay); with `gpu`, on a GPU."""
         super().__init__()
         self._handler = EmotionModelHandler(model, batch_size, gpu)
         self._gpu = gpu

@@ -153,19 +153,21 @@ class Decoder:
     def _read_ahead(self, items: Iterator[Item]) -> Iterator[Item]:
         """Takes items in a thread, until READ_AHEAD_BYTES of pixels wait to be taken here."""
         ready: deque[Item | UnreadableVideoError | None] = deque()
+        waiting = 0  # bytes of pixels in it
         changed = threading.Condition()
         stopped = False
 
         def may_go_on() -> bool:
-            waiting = sum(item.image.nbytes for item in ready if isinstance(item, SampledFrame))
             return stopped or waiting <= READ_AHEAD_BYTES
 
         def take() -> None:
+            nonlocal waiting
             end: UnreadableVideoError | None = UnreadableVideoError(CRASHED)
             try:
                 for item in items:
                     with changed:
                         ready.append(item)
+                        waiting += _pixel_bytes(item)
                         changed.notify_all()
                         changed.wait_for(may_go_on)
                         if stopped:
@@ -186,6 +188,7 @@ class Decoder:
                 with changed:
                     changed.wait_for(lambda: bool(ready))
                     item = ready.popleft()
+                    waiting -= _pixel_bytes(item)
                     changed.notify_all()
                 if item is None or isinstance(item, UnreadableVideoError):
                     finished = True
@@ -206,7 +209,7 @@ class Decoder:
 
     def _ask(self, time_limit: float, **request: object) -> Iterator[Any]:
         """The child's answers up to the last. Raises UnreadableVideoError, also when the child fails."""
-        child = self._start()
+        child = self.start()
         assert child.stdin is not None
         with suppress(BrokenPipeError):  # if it died meanwhile, reading will say so
             child.stdin.write(json.dumps(request).encode() + b"\n")
@@ -228,7 +231,8 @@ class Decoder:
             if isinstance(answer, Probe | Summary):
                 return
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> subprocess.Popen[bytes]:
+        """The child process, started if there is none that lives; worth a call ahead of the first request."""
         if self._child is not None and self._child.poll() is not None:
             self.close()
         if self._child is None:
@@ -263,6 +267,10 @@ class Decoder:
 _ANSWERS: Final = {
     kind.__name__: kind for kind in (Probe, LostSample, Progress, Summary, UnreadableVideoError)
 }
+
+
+def _pixel_bytes(item: object) -> int:
+    return item.image.nbytes if isinstance(item, SampledFrame) else 0
 
 
 def _fill(child: subprocess.Popen[bytes], buffer: memoryview, deadline: float) -> None:

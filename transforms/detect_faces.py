@@ -1,8 +1,10 @@
 """DetectFaces: find the faces of each chunk of frames and cut them out."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -10,6 +12,8 @@ import apache_beam as beam
 import cv2
 import numpy as np
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from models.classifier import ModelSpec, make_crop
 from models.detectors import Box, Detector, make_detector
@@ -88,6 +92,23 @@ def look_at(
     return sample, crops
 
 
+def detect_changes(detector: Detector, images: Sequence[np.ndarray]) -> list[list[Box]]:
+    """The faces of neighbouring frames, looked for only where a frame differs from the one before it.
+
+    images: uint8 [height, width, 3]. A frame's faces depend on nothing but its pixels, so those of an equal
+    frame are the same; slides and stills are full of them.
+    """
+    changed = [number == 0 or not _equal(images[number - 1], images[number]) for number in range(len(images))]
+    found = detector.detect([image for image, new in zip(images, changed, strict=True) if new])
+    return [found[place - 1] for place in accumulate(changed)]
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    middle = len(a) // 2
+    # One row tells most unequal frames apart.
+    return a.shape == b.shape and np.array_equal(a[middle], b[middle]) and np.array_equal(a, b)
+
+
 def load_detector(settings: Settings) -> Detector:
     """The detector that the settings name."""
     weights = settings.detector_weights
@@ -95,18 +116,50 @@ def load_detector(settings: Settings) -> Detector:
 
 
 class _DetectFaces(beam.DoFn):
+    """Looks for the faces of one chunk in a thread while the one before is passed on.
+
+    So the detector never waits for crops, tables' rows and the classifier, nor they for it.
+    """
+
     def __init__(self, settings: Settings, model: ModelSpec) -> None:
         self._settings = settings
         self._model = model
         self._thumbnail_interval = thumbnail_interval(settings.sampling_rate)
 
     def setup(self) -> None:
+        cv2.setNumThreads(1)  # the cores are busy with pictures of their own
         self._detector: Detector = load_detector(self._settings)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="detector")
+
+    def start_bundle(self) -> None:
+        self._ahead: tuple[FrameChunk, Future[tuple[list[list[Box]], float]]] | None = None
 
     def process(self, chunk: FrameChunk) -> Iterator[FaceCrop | TaggedOutput[Literal["samples"], Sample]]:
+        before, self._ahead = self._ahead, (chunk, self._thread.submit(self._detect, chunk))
+        if before is not None:
+            yield from self._found(*before)
+
+    def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput[Literal["samples"], WindowedValue]]:
+        if self._ahead is None:
+            return
+        before, self._ahead = self._ahead, None
+        for item in self._found(*before):
+            if isinstance(item, TaggedOutput):
+                yield TaggedOutput(item.tag, GlobalWindows.windowed_value(item.value))
+            else:
+                yield GlobalWindows.windowed_value(item)
+
+    def _detect(self, chunk: FrameChunk) -> tuple[list[list[Box]], float]:
+        """The boxes of each frame, and the seconds it took."""
         started = time.monotonic()
-        found = self._detector.detect([frame.image for frame in chunk.frames])
-        metrics.DETECT_MS.update(round(1000 * (time.monotonic() - started)))
+        found = detect_changes(self._detector, [frame.image for frame in chunk.frames])
+        return found, time.monotonic() - started
+
+    def _found(
+        self, chunk: FrameChunk, detection: Future[tuple[list[list[Box]], float]]
+    ) -> Iterator[FaceCrop | TaggedOutput[Literal["samples"], Sample]]:
+        found, seconds = detection.result()
+        metrics.DETECT_MS.update(round(1000 * seconds))
         faces = 0
         for frame, boxes in zip(chunk.frames, found, strict=True):
             thumbnails = self._settings.crops and frame.sample % self._thumbnail_interval == 0
@@ -116,6 +169,9 @@ class _DetectFaces(beam.DoFn):
             faces += len(boxes)
         metrics.SAMPLES.inc(len(chunk.frames))
         advance(chunk.advance_us / 1e6, len(chunk.frames), faces)
+
+    def teardown(self) -> None:
+        self._thread.shutdown()
 
 
 class DetectFaces(beam.PTransform):

@@ -21,7 +21,7 @@ TABLES: Final = Metrics.counter(NAMESPACE, "videos_written")  # whose tables are
 DECODE_MS: Final = Metrics.distribution(NAMESPACE, "decode_ms")  # a segment's wait for the decoder
 DETECT_MS: Final = Metrics.distribution(NAMESPACE, "detect_ms")  # a chunk of frames
 INFER_MS: Final = Metrics.distribution(NAMESPACE, "infer_ms")  # a batch of faces
-BATCH_FILL: Final = Metrics.distribution(NAMESPACE, "batch_fill_percent")  # of --batch-size
+BATCH_FILL: Final = Metrics.distribution(NAMESPACE, "batch_fill_percent")  # not padding
 
 _FAILURES: Final = "failures_"
 

@@ -77,6 +77,7 @@ class _SampleFrames(beam.DoFn):
 
     def setup(self) -> None:
         self._decoder = Decoder()
+        self._decoder.start()  # it loads its libraries while later steps load theirs
         self._copies = LocalCopies()
 
     def process(

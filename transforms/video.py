@@ -464,6 +464,8 @@ class _Clock:
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         self.frame = max(1, round(1 / (rate * self.tick)))
         self.back = -(-CLOCK_SET_BACK_S // self.tick)
+        # A Fraction works out its parts anew each time it is asked, and this is asked for every frame.
+        self._twice_us, self._ticks = 2_000_000 * self.tick.numerator, self.tick.denominator
 
     def place(self, pts: int | None) -> int | None:
         """Ticks since time zero, or None for a frame that is passed over."""
@@ -488,9 +490,7 @@ class _Clock:
 
     def us(self, ticks: int) -> int:
         """Microseconds, rounded half up."""
-        return (2 * ticks * self.tick.numerator * 1_000_000 + self.tick.denominator) // (
-            2 * self.tick.denominator
-        )
+        return (ticks * self._twice_us + self._ticks) // (2 * self._ticks)
 
 
 def _time_base(stream: VideoStream) -> Fraction:
@@ -519,7 +519,8 @@ def sample_number(previous: int | None, ticks: int, rate: Fraction) -> int | Non
 def to_rgb(frame: VideoFrame) -> RgbImage:
     """The upright picture, uint8 RGB [height, width, 3]. Raises UnreadableVideoError."""
     try:
-        stored = frame.to_ndarray(format="rgb24")
+        # One thread: waking others for a picture costs more than they bring.
+        stored = frame.to_ndarray(format="rgb24", threads=1)
     except (av.FFmpegError, ValueError) as error:
         raise UnreadableVideoError(f"Pixels of the kind {frame.format.name} cannot be converted.") from error
     return upright(np.asarray(stored, np.uint8), display_matrix(frame))
@@ -723,6 +724,7 @@ def _sample(
     shortest: int | None = None
     longest = 0
     size: tuple[int, int] | None = None
+    rate = fps * clock.tick
     for pts, frame in events:
         ticks = clock.place(pts)
         if ticks is None or ticks < 0:
@@ -742,7 +744,7 @@ def _sample(
                 step = pts_us - clock.us(previous)
                 shortest = step if shortest is None else min(shortest, step)
                 longest = max(longest, step)
-            sample = number if fps == 0 else sample_number(previous, ticks, fps * clock.tick)
+            sample = number if fps == 0 else sample_number(previous, ticks, rate)
             number += 1
             last_us = pts_us
             frames += frame is not None
