@@ -83,20 +83,20 @@ def _find(name_or_path: str) -> Path:
     return path
 
 
-def make_crop(image: np.ndarray, box: tuple[float, float, float, float], spec: ModelSpec) -> np.ndarray:
-    """The face in a box, cut out as the model's training faces were.
+def make_crop(image: np.ndarray, frame: tuple[float, float, float, float], spec: ModelSpec) -> np.ndarray:
+    """The face in a frame, cut out as the model's training faces were.
 
-    image: uint8 [H, W, 3], RGB. box: x, y, w, h in pixels; it may reach out of the picture, whose
-    border is then repeated.
+    image: uint8 [H, W, 3], RGB. frame: x, y, w, h of the face in pixels, from `face_frame`; it may reach
+    out of the picture, whose border is then repeated.
 
     Returns uint8 [input_size, input_size, channels], grey or RGB. Raises ValueError for an image of
-    another kind and for a box without a positive, finite size.
+    another kind and for a frame without a positive, finite size.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError("A face is cut from an RGB picture, uint8 [height, width, 3].")
-    x, y, w, h = box
-    if not (np.isfinite(box).all() and w > 0 and h > 0):
-        raise ValueError(f"The box {box} has no positive, finite size.")
+    x, y, w, h = frame
+    if not (np.isfinite(frame).all() and w > 0 and h > 0):
+        raise ValueError(f"The frame {frame} has no positive, finite size.")
     side = max(1, round(max(w, h) * spec.crop.scale))
     left, top = round(x + w / 2 - side / 2), round(y + h / 2 - side / 2)
     square = image.take(range(top, top + side), axis=0, mode="clip").take(
