@@ -136,10 +136,9 @@ def onnx(model: keras.Model, quantised: bool, examples: np.ndarray) -> Way:
 
 
 def _quantise_onnx(path: Path, examples: np.ndarray) -> Path:
+    import onnxruntime
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    import onnxruntime
 
     prepared, small = path.with_name("prepared.onnx"), path.with_name("int8.onnx")
     quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
@@ -159,6 +158,7 @@ def _quantise_onnx(path: Path, examples: np.ndarray) -> Path:
 
 def ways(model: keras.Model, shape: tuple[int, ...], examples: np.ndarray) -> dict[str, Callable[[], Way]]:
     """Every way by name, each made only when called."""
+
     def tensorflow(function: Any) -> Way:
         return lambda batch: function(batch).numpy()
 

@@ -58,11 +58,16 @@ def load_detectors(yunet_weights: Path | None) -> dict[str, Detector]:
 
 def redetect(detector: Detector, scenes: Sequence[np.ndarray]) -> list[Box | None]:
     """The best box of each scene whose centre lies in the middle of the face's frame, if there is one."""
-    found: list[Box | None] = []
-    for start in range(0, len(scenes), _BATCH):
-        for boxes in detector.detect(scenes[start : start + _BATCH]):
-            found.append(next((box for box in boxes if np.abs(in_frame(box)[:2] - 0.5).max() < 0.25), None))
-    return found
+    found = [
+        boxes
+        for start in range(0, len(scenes), _BATCH)
+        for boxes in detector.detect(scenes[start : start + _BATCH])
+    ]
+    return [next((box for box in boxes if _is_in_the_middle(box)), None) for boxes in found]
+
+
+def _is_in_the_middle(box: Box) -> bool:
+    return bool(np.abs(in_frame(box)[:2] - 0.5).max() < 0.25)
 
 
 def in_frame(box: Box) -> np.ndarray:

@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks.detection import table
 from benchmarks.redetection import MARGIN, SIDE, compose, load_detectors, redetect
+from models.calibration import blurred, shrunk
 from models.classifier import Classifier, load_classifier, make_crop
 from models.data import FaceSet, read_parquet
 from models.detectors import face_frame
@@ -39,21 +40,6 @@ LABELS: Final = ("ferplus", "fer2013")
 def each(change: Callable[[np.ndarray], np.ndarray]) -> Degradation:
     """The change of one picture, done to all."""
     return lambda pictures: np.stack([change(picture) for picture in pictures])
-
-
-def blur(sigma: float) -> Degradation:
-    """Gaussian blur; sigma in pixels of the 48."""
-    return each(lambda picture: cv2.GaussianBlur(picture, (0, 0), sigma))
-
-
-def shrink(size: int) -> Degradation:
-    """A face of so many pixels in the video."""
-
-    def change(picture: np.ndarray) -> np.ndarray:
-        small = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-        return cv2.resize(small, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-
-    return each(change)
 
 
 def jpeg(quality: int) -> Degradation:
@@ -109,7 +95,7 @@ def noise(pictures: np.ndarray, deviation: float) -> np.ndarray:
 
 
 def moved(angle: float = 0.0, scale: float = 1.0, right: float = 0.0, down: float = 0.0) -> Degradation:
-    """A crop that is turned, wider (scale above 1) or shifted by a part of its side; the border is repeated."""
+    """A crop turned, wider (scale above 1) or shifted by a part of its side; the border is repeated."""
 
     def change(picture: np.ndarray) -> np.ndarray:
         middle = (SIZE - 1) / 2
@@ -122,8 +108,8 @@ def moved(angle: float = 0.0, scale: float = 1.0, right: float = 0.0, down: floa
 
 DEGRADATIONS: Final[dict[str, dict[str, Degradation]]] = {
     "none": {"": lambda pictures: pictures},
-    "blur, sigma": {f"{sigma:g}": blur(sigma) for sigma in (0.5, 1, 1.5, 2, 3, 4)},
-    "pixels of the face": {str(size): shrink(size) for size in (40, 32, 24, 20, 16, 12, 8)},
+    "blur, sigma": {f"{sigma:g}": partial(blurred, sigma=sigma) for sigma in (0.5, 1, 1.5, 2, 3, 4)},
+    "pixels of the face": {str(size): partial(shrunk, size=size) for size in (40, 32, 24, 20, 16, 12, 8)},
     "JPEG quality": {str(quality): jpeg(quality) for quality in (75, 50, 30, 15, 5)},
     "H.264 CRF": {str(crf): partial(h264, crf=crf) for crf in (18, 28, 34, 40, 46)},
     "noise, deviation": {str(level): partial(noise, deviation=level) for level in (4, 8, 16, 32)},

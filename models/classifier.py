@@ -1,12 +1,13 @@
 """Inference: a saved model, what it knows about itself, and the crops it wants.
 
-A `.keras` file made by `affectline train` is all that is needed. Keras is imported only where a
-model is really loaded, so that a launcher can ask for a model's description cheaply.
+A `.keras` file made by `affectline train` is all that is needed. Keras is imported only where it
+really runs a model, so that a launcher can ask for a model's description cheaply.
 """
 
 import hashlib
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,11 +15,13 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
+from models.litert import MEMBER, LitertRunner
+from models.sharpness import Softening, sharpness, soften
 from models.spec import CropSpec
 
 _WEIGHTS: Final = Path(__file__).parent / "weights"
 
-# Batches are padded to one of these sizes: one traced graph each, and no other ever.
+# Batches are padded to one of these sizes: one graph each, and no other ever.
 BATCH_SIZES: Final = (1, 8, 64)
 
 
@@ -27,7 +30,9 @@ class ModelSpec:
     """What a saved model says about itself.
 
     name: as asked for. sha256: hex digest of the file. classes: in the order of its probabilities.
-    channels: 1 for grey, 3 for RGB.
+    channels: 1 for grey, 3 for RGB. prior: the shares of the classes that its probabilities assume;
+    None: unknown. softening: None where confidence does not depend on sharpness. litert: whether the
+    file holds the form that runs fast on a CPU.
     """
 
     name: str
@@ -38,6 +43,9 @@ class ModelSpec:
     input_size: int
     channels: int
     crop: CropSpec
+    prior: tuple[float, ...] | None
+    softening: Softening | None
+    litert: bool
 
 
 def read_model_spec(name_or_path: str) -> ModelSpec:
@@ -52,11 +60,14 @@ def read_model_spec(name_or_path: str) -> ModelSpec:
     try:
         with zipfile.ZipFile(path) as archive:
             layers = json.loads(archive.read("config.json"))["config"]["layers"]
+            litert = MEMBER in archive.namelist()
         settings = {layer["class_name"]: layer["config"] for layer in layers}
         pixels, output = settings["InputLayer"], settings["ClassProbabilities"]
     except (zipfile.BadZipFile, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(foreign) from error
     _, size, _, channels = pixels["batch_shape"]
+    # Files from before these settings were kept do not have them.
+    prior, softening = output.get("prior"), output.get("softening")
     return ModelSpec(
         name=name_or_path,
         path=path,
@@ -66,6 +77,9 @@ def read_model_spec(name_or_path: str) -> ModelSpec:
         input_size=size,
         channels=channels,
         crop=CropSpec(**output["crop"]),
+        prior=tuple(prior["assumed"]) if prior else None,
+        softening=Softening(**softening) if softening else None,
+        litert=litert,
     )
 
 
@@ -109,31 +123,49 @@ def make_crop(image: np.ndarray, frame: tuple[float, float, float, float], spec:
     return cv2.resize(square, (size, size), interpolation=interpolation).reshape(size, size, spec.channels)
 
 
+# One full batch, uint8 [N, H, W, C], to probabilities that numpy takes for float32 [N, K].
+_Run = Callable[[np.ndarray], Any]
+
+
+def _keras_runs(spec: ModelSpec) -> dict[int, _Run]:
+    """The model as TensorFlow graphs, on the GPU when there is one."""
+    import keras
+    import tensorflow as tf
+
+    import models.output  # noqa: F401 - registers the output layer that the file names
+
+    model = keras.models.load_model(spec.path, compile=False)
+
+    def probabilities(pixels: Any) -> Any:
+        return model(tf.cast(pixels, tf.float32), training=False)
+
+    shape = (spec.input_size, spec.input_size, spec.channels)
+    return {
+        size: tf.function(probabilities, input_signature=[tf.TensorSpec((size, *shape), tf.uint8)])
+        for size in BATCH_SIZES
+    }
+
+
+def _litert_runs(spec: ModelSpec) -> dict[int, _Run]:
+    """The model's LiteRT form; needs neither Keras nor TensorFlow."""
+    with zipfile.ZipFile(spec.path) as archive:
+        content = archive.read(MEMBER)
+    return {size: LitertRunner(content, size) for size in BATCH_SIZES}
+
+
 class Classifier:
     """A loaded model. `classes`, `input_size`, `channels`, `crop` and `sha256` are those of its `spec`."""
 
-    def __init__(self, spec: ModelSpec) -> None:
-        import keras
-        import tensorflow as tf
-
-        import models.output  # noqa: F401 - registers the output layer that the file names
-
+    def __init__(self, spec: ModelSpec, gpu: bool = False) -> None:
+        """Load the form that is the faster one: LiteRT where the file has it, unless a GPU is to be used."""
         self.spec = spec
         self.classes = spec.classes
         self.input_size = spec.input_size
         self.channels = spec.channels
         self.crop = spec.crop
         self.sha256 = spec.sha256
-        model = keras.models.load_model(spec.path, compile=False)
         self._shape = (spec.input_size, spec.input_size, spec.channels)
-
-        def probabilities(pixels: Any) -> Any:
-            return model(tf.cast(pixels, tf.float32), training=False)
-
-        self._graphs = {
-            size: tf.function(probabilities, input_signature=[tf.TensorSpec((size, *self._shape), tf.uint8)])
-            for size in BATCH_SIZES
-        }
+        self._runs = _litert_runs(spec) if spec.litert and not gpu else _keras_runs(spec)
 
     def predict(self, crops: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of each face, whatever faces are beside it.
@@ -153,13 +185,17 @@ class Classifier:
             size = next(size for size in BATCH_SIZES if size >= len(batch))
             padded = np.zeros((size, *self._shape), dtype=np.uint8)
             padded[: len(batch)] = batch
-            result[start : start + len(batch)] = self._graphs[size](padded).numpy()[: len(batch)]
+            result[start : start + len(batch)] = np.asarray(self._runs[size](padded))[: len(batch)]
+        if self.spec.softening:
+            result = soften(result, sharpness(crops), self.spec.softening)
         return result
 
 
-def load_classifier(name_or_path: str) -> Classifier:
+def load_classifier(name_or_path: str, gpu: bool = False) -> Classifier:
     """Load a saved model by the name of its weights in the package, or from a .keras file.
+
+    gpu: run it with TensorFlow, which uses a GPU, also where the file has a form for CPUs.
 
     Raises ValueError as `read_model_spec` does.
     """
-    return Classifier(read_model_spec(name_or_path))
+    return Classifier(read_model_spec(name_or_path), gpu)

@@ -48,7 +48,7 @@ class EmotionModelHandler(ModelHandler[FaceCrop, Face, Classifier]):
         if self._gpu:
             require_gpu()
         with LocalCopies() as copies:
-            return load_classifier(copies.path(self._model, fingerprint=""))
+            return load_classifier(copies.path(self._model, fingerprint=""), self._gpu)
 
     def run_inference(
         self, batch: Sequence[FaceCrop], model: Classifier, inference_args: dict[str, Any] | None = None

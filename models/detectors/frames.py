@@ -11,9 +11,7 @@ from typing import Final
 _FRAME_SIDE: Final = {"mtcnn": 0.94, "haar": 0.96, "yunet": 0.89}
 
 
-def face_frame(
-    detector: str, box: tuple[float, float, float, float]
-) -> tuple[float, float, float, float]:
+def face_frame(detector: str, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
     """The frame of the face in a detector's box.
 
     detector: its name. box: x, y, w, h in pixels, as `Detector.detect` gives it.
