@@ -4,8 +4,7 @@
         [--plot FILE.png] [--json]
 
 Figures are against FER+'s labels and FER2013's own. Pictures that are found again lie on a larger canvas
-(see `benchmarks.redetection`), and are cropped as the pipeline crops. `aligned` turns the crop until
-the eyes, as YuNet marks them, are level; the pipeline does not.
+(see `benchmarks.redetection`), and are cropped as the pipeline crops.
 """
 
 import io
@@ -25,7 +24,7 @@ from benchmarks.redetection import MARGIN, SIDE, compose, load_detectors, redete
 from models.calibration import blurred, shrunk
 from models.classifier import Classifier, load_classifier, make_crop
 from models.data import FaceSet, read_parquet
-from models.detectors import face_frame
+from models.detectors import Detector, FaceFrame, face_frame
 from models.evaluation import expected_calibration_error
 from schemas.emotions import EMOTIONS
 
@@ -33,7 +32,8 @@ from schemas.emotions import EMOTIONS
 Degradation = Callable[[np.ndarray], np.ndarray]
 
 SIZE: Final = 48
-ANGLES: Final = (0, 10, 20, 30, 40)
+ANGLES: Final = (0, 10, 20, 30)
+ASIDE: Final = (0, 0.1, 0.2, 0.35, 0.6, np.inf)
 LABELS: Final = ("ferplus", "fer2013")
 
 
@@ -153,59 +153,56 @@ def degraded(classifier: Classifier, faces: FaceSet) -> list[dict[str, Any]]:
     ]
 
 
-def found_again(classifier: Classifier, faces: FaceSet, yunet_weights: Path | None) -> list[dict[str, Any]]:
-    """Recall of each detector, and figures of the faces it finds: cut by their own frame, and by its box."""
-    scenes = [compose(picture) for picture in faces.images[..., 0]]
+def found_again(
+    classifier: Classifier, faces: FaceSet, detectors: dict[str, Detector]
+) -> list[dict[str, Any]]:
+    """Recall of each detector, and figures of the faces it finds, by tilt and by what the crop follows.
+
+    frame: the face's own frame, upright. box: the detector's box. box and tilt: its box and its marks.
+    """
     rows = []
-    for name, detector in load_detectors(yunet_weights).items():
-        boxes = redetect(detector, scenes)
-        found = np.array([box is not None for box in boxes])
-        crops = {
-            "frame": [
-                make_crop(scene, (MARGIN, MARGIN, SIDE, SIDE), classifier.spec)
-                for scene, box in zip(scenes, boxes, strict=True)
+    for angle in ANGLES:
+        scenes = [compose(picture, angle) for picture in faces.images[..., 0]]
+        for name, detector in detectors.items():
+            boxes = redetect(detector, scenes)
+            found = [
+                (compose(picture), scene, face_frame(name, box))
+                for picture, scene, box in zip(faces.images[..., 0], scenes, boxes, strict=True)
                 if box
-            ],
-            "box": [
-                make_crop(scene, face_frame(name, box[:4]), classifier.spec)
-                for scene, box in zip(scenes, boxes, strict=True)
-                if box
-            ],
-        }
-        for cut, pictures in crops.items():
-            values = figures(faces.take(found), classifier.predict(np.stack(pictures)))
-            rows.append({"detector": name, "cut_by": cut, "recall": float(found.mean())} | values)
+            ]
+            middle = MARGIN + SIDE / 2
+            crops = {
+                "frame": [(upright, FaceFrame(middle, middle, SIDE, 0)) for upright, _, _ in found],
+                "box": [(scene, frame._replace(roll=0)) for _, scene, frame in found],
+                "box and tilt": [(scene, frame) for _, scene, frame in found],
+            }
+            known = np.array([box is not None for box in boxes])
+            for cut, pieces in crops.items():
+                pictures = np.stack([make_crop(scene, frame, classifier.spec) for scene, frame in pieces])
+                values = figures(faces.take(known), classifier.predict(pictures))
+                rows.append(
+                    {"degrees": angle, "detector": name, "cut_by": cut, "recall": float(known.mean())}
+                    | values
+                )
     return rows
 
 
-def turned(classifier: Classifier, faces: FaceSet, yunet_weights: Path) -> list[dict[str, Any]]:
-    """Figures of heads that tilt, found by YuNet, cropped upright and by the line of the eyes."""
+def oblique(classifier: Classifier, faces: FaceSet, yunet_weights: Path) -> list[dict[str, Any]]:
+    """Figures by how far heads are turned aside: nose from the middle of the eyes, in eye distances."""
     network = cv2.FaceDetectorYN.create(str(yunet_weights), "", (32, 32), score_threshold=0.5)
+    aside = np.full(len(faces), np.nan)
+    for index, picture in enumerate(faces.images[..., 0]):
+        scene = compose(picture)
+        network.setInputSize(scene.shape[1::-1])
+        _, found = network.detect(cv2.cvtColor(scene, cv2.COLOR_RGB2BGR))
+        if found is not None:
+            eyes, nose = found[0, 4:8].reshape(2, 2), found[0, 8:10]
+            aside[index] = abs(nose[0] - eyes[:, 0].mean()) / np.linalg.norm(eyes[1] - eyes[0])
     rows = []
-    for angle in ANGLES:
-        kept, upright, aligned = [], [], []
-        for index, picture in enumerate(faces.images[..., 0]):
-            scene = compose(picture, angle)
-            network.setInputSize(scene.shape[1::-1])
-            _, rows_found = network.detect(cv2.cvtColor(scene, cv2.COLOR_RGB2BGR))
-            if rows_found is None:
-                continue
-            x, y, w, h = (float(value) for value in rows_found[0, :4])
-            right_eye, left_eye = rows_found[0, 4:8].reshape(2, 2)
-            tilt = float(np.degrees(np.arctan2(*(left_eye - right_eye)[::-1])))
-            level = cv2.warpAffine(
-                scene,
-                cv2.getRotationMatrix2D((x + w / 2, y + h / 2), tilt, 1.0),
-                scene.shape[1::-1],
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-            frame = face_frame("yunet", (x, y, w, h))
-            kept.append(index)
-            upright.append(make_crop(scene, frame, classifier.spec))
-            aligned.append(make_crop(level, frame, classifier.spec))
-        for cut, crops in (("upright", upright), ("aligned", aligned)):
-            values = figures(faces.take(np.array(kept)), classifier.predict(np.stack(crops)))
-            rows.append({"degrees": angle, "cut": cut, "recall": len(kept) / len(faces)} | values)
+    for low, high in zip(ASIDE, ASIDE[1:], strict=False):
+        mine = (aside >= low) & (aside < high)
+        values = figures(faces.take(mine), classifier.predict(faces.images[mine]))
+        rows.append({"aside": f"{low:g} to {high:g}", "pictures": int(mine.sum())} | values)
     return rows
 
 
@@ -250,9 +247,9 @@ def main(
     faces = read_parquet(data, "PublicTest")
     faces = faces.take(np.random.default_rng(0).permutation(len(faces))[: pictures or None])
     results = {"degraded": degraded(classifier, faces)}
-    results["found again"] = found_again(classifier, faces, yunet_weights)
+    results["found again"] = found_again(classifier, faces, load_detectors(yunet_weights))
     if yunet_weights:
-        results["turned, found again by yunet"] = turned(classifier, faces, yunet_weights)
+        results["oblique"] = oblique(classifier, faces, yunet_weights)
     if plot:
         draw(results["degraded"], plot)
     if as_json:

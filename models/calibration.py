@@ -57,23 +57,19 @@ def recalibrate(
     if (np.asarray(prior) <= 0).any():
         raise ValueError("Every class needs a share above 0 in the training data's prior.")
     network = keras.Model(model.input, head.input)
-    logits = network.predict(pictures, batch_size=_BATCH, verbose=0)
-    temperature = fit_temperature(logits, truth)
-    versions = [
-        pictures,
+    unsharp = [
         *[blurred(pictures, sigma) for sigma in _SIGMAS],
         *[shrunk(pictures, size) for size in _SIZES],
     ]
-    answers = [
-        softmax(network.predict(v, batch_size=_BATCH, verbose=0) / temperature, axis=1) for v in versions
-    ]
-    # Sharp pictures count as much as all others together, so that they keep their calibration.
-    weights = np.repeat([1.0, *[1 / (len(versions) - 1)] * (len(versions) - 1)], len(truth))
+    versions = [pictures, *unsharp]
+    logits = [network.predict(version, batch_size=_BATCH, verbose=0) for version in versions]
+    temperature = fit_temperature(logits[0], truth)
     softening = fit_softening(
-        np.concatenate(answers),
+        softmax(np.concatenate(logits) / temperature, axis=1),
         np.concatenate([sharpness(version) for version in versions]),
         np.tile(truth, len(versions)),
-        weights,
+        # Sharp pictures count as much as all others together, so that they keep their calibration.
+        np.repeat([1, *[1 / len(unsharp)] * len(unsharp)], len(truth)),
     )
     settings = head.get_config() | {
         "temperature": temperature,

@@ -6,6 +6,7 @@ really runs a model, so that a launcher can ask for a model's description cheapl
 
 import hashlib
 import json
+import math
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
+from models.detectors.frames import FaceFrame
 from models.litert import MEMBER, LitertRunner
 from models.sharpness import Softening, sharpness, soften
 from models.spec import CropSpec
@@ -23,6 +25,8 @@ _WEIGHTS: Final = Path(__file__).parent / "weights"
 
 # Batches are padded to one of these sizes: one graph each, and no other ever.
 BATCH_SIZES: Final = (1, 8, 64)
+
+_LEVEL: Final = 3.0  # degrees; a head no more tilted is cut out as it is, which keeps every pixel
 
 
 @dataclass(frozen=True)
@@ -97,27 +101,33 @@ def _find(name_or_path: str) -> Path:
     return path
 
 
-def make_crop(image: np.ndarray, frame: tuple[float, float, float, float], spec: ModelSpec) -> np.ndarray:
-    """The face in a frame, cut out as the model's training faces were.
+def make_crop(image: np.ndarray, frame: FaceFrame, spec: ModelSpec) -> np.ndarray:
+    """The face in a frame, cut out as the model's training faces were: upright, and as wide.
 
-    image: uint8 [H, W, 3], RGB. frame: x, y, w, h of the face in pixels, from `face_frame`; it may reach
-    out of the picture, whose border is then repeated.
+    image: uint8 [H, W, 3], RGB. frame: may reach out of the picture, whose border is then repeated.
 
     Returns uint8 [input_size, input_size, channels], grey or RGB. Raises ValueError for an image of
     another kind and for a frame without a positive, finite size.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError("A face is cut from an RGB picture, uint8 [height, width, 3].")
-    x, y, w, h = frame
-    if not (np.isfinite(frame).all() and w > 0 and h > 0):
+    if not (np.isfinite(frame).all() and frame.side > 0):
         raise ValueError(f"The frame {frame} has no positive, finite size.")
-    side = max(1, round(max(w, h) * spec.crop.scale))
-    left, top = round(x + w / 2 - side / 2), round(y + h / 2 - side / 2)
-    square = image.take(range(top, top + side), axis=0, mode="clip").take(
-        range(left, left + side), axis=1, mode="clip"
+    side = max(1, round(frame.side * spec.crop.scale))
+    # A tilted face is cut out with its surroundings, which a turn brings in at the corners.
+    turned = abs(frame.roll) > _LEVEL
+    margin = math.ceil(side * (math.sqrt(2) - 1) / 2) if turned else 0
+    left, top = round(frame.x - side / 2) - margin, round(frame.y - side / 2) - margin
+    wide = side + 2 * margin
+    square = image.take(range(top, top + wide), axis=0, mode="clip").take(
+        range(left, left + wide), axis=1, mode="clip"
     )
     if spec.channels == 1:
         square = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY)
+    if turned:
+        turn = cv2.getRotationMatrix2D(((wide - 1) / 2, (wide - 1) / 2), frame.roll, 1.0)
+        upright = cv2.warpAffine(square, turn, (wide, wide), borderMode=cv2.BORDER_REPLICATE)
+        square = upright[margin : margin + side, margin : margin + side]
     size = spec.input_size
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     return cv2.resize(square, (size, size), interpolation=interpolation).reshape(size, size, spec.channels)

@@ -49,7 +49,7 @@ class LitertRunner:
 
     def __init__(self, content: bytes, batch: int) -> None:
         """Load a model's LiteRT form for batches of so many pictures."""
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]
 
         # The same limit that workers get for TensorFlow, so that they share the machine.
         threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)

@@ -1,5 +1,7 @@
 """The last layer of every saved model: calibrated probabilities, and what inference must know."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -41,7 +43,7 @@ class ClassProbabilities(keras.layers.Layer):
             scores += np.log(self.prior["assumed"]) - np.log(self.prior["training"])
         return ops.softmax(scores)
 
-    def get_config(self) -> dict[str, object]:
+    def get_config(self) -> dict[str, Any]:
         """The settings, as saved in the file."""
         return {
             **super().get_config(),

@@ -84,7 +84,7 @@ def look_at(
                 appearance=describe_face(frame.image, np.array(box[:4], np.float32)),
                 thumbnail=make_thumbnail(frame.image, box) if thumbnails else b"",
             ),
-            make_crop(frame.image, face_frame(detector, box[:4]), model),
+            make_crop(frame.image, face_frame(detector, box), model),
         )
         for box in boxes
     ]
