@@ -8,6 +8,7 @@ Figures are against FER+'s labels and FER2013's own. Pictures that are found aga
 """
 
 import io
+import itertools
 import json
 from collections.abc import Callable
 from functools import partial
@@ -199,7 +200,7 @@ def oblique(classifier: Classifier, faces: FaceSet, yunet_weights: Path) -> list
             eyes, nose = found[0, 4:8].reshape(2, 2), found[0, 8:10]
             aside[index] = abs(nose[0] - eyes[:, 0].mean()) / np.linalg.norm(eyes[1] - eyes[0])
     rows = []
-    for low, high in zip(ASIDE, ASIDE[1:], strict=False):
+    for low, high in itertools.pairwise(ASIDE):
         mine = (aside >= low) & (aside < high)
         values = figures(faces.take(mine), classifier.predict(faces.images[mine]))
         rows.append({"aside": f"{low:g} to {high:g}", "pictures": int(mine.sum())} | values)
