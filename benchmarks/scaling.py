@@ -112,7 +112,9 @@ def _record_bytes(videos, settings, spec, registry) -> tuple[float, float, float
                 if not isinstance(frame, SampledFrame):
                     continue
                 [boxes] = detector.detect([frame.image])
-                sample, found = look_at("video-0123456789", frame, boxes, spec, frame.sample % every == 0)
+                sample, found = look_at(
+                    "video-0123456789", frame, boxes, settings.detector, spec, frame.sample % every == 0
+                )
                 samples.append(len(sample_coder.encode(sample)))
                 crops += [len(pickle.dumps(crop)) for crop in found]
                 faces += [len(face_coder.encode(crop.face._replace(raw=[1 / 7] * 7))) for crop in found]

@@ -1,12 +1,15 @@
 """Inference: a saved model, what it knows about itself, and the crops it wants.
 
-A `.keras` file made by `affectline train` is all that is needed. Keras is imported only where a
-model is really loaded, so that a launcher can ask for a model's description cheaply.
+A `.keras` file made by `affectline train` is all that is needed. Keras is imported only where it
+really runs a model, so that a launcher can ask for a model's description cheaply.
 """
 
 import hashlib
 import json
+import math
+import threading
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +19,9 @@ import cv2
 import numpy as np
 
 from models.cores import cores
+from models.detectors.frames import FaceFrame
+from models.litert import MEMBER, LitertRunner
+from models.sharpness import Softening, sharpness, soften
 from models.spec import CropSpec
 from schemas.emotions import EMOTIONS
 
@@ -27,13 +33,17 @@ _WEIGHTS: Final = Path(__file__).parent / "weights"
 CPU_BATCH_SIZES: Final = (1, 8)
 GPU_BATCH_SIZE: Final = 256  # at most; halved until it fits, and what is not filled is wasted
 
+_LEVEL: Final = 3.0  # degrees; a head no more tilted is cut out as it is, which keeps every pixel
+
 
 @dataclass(frozen=True)
 class ModelSpec:
     """What a saved model says about itself.
 
     name: as asked for. sha256: hex digest of the file. classes: in the order of its probabilities.
-    channels: 1 for grey, 3 for RGB.
+    channels: 1 for grey, 3 for RGB. prior: the shares of the classes that its probabilities assume;
+    None: unknown. softening: None where confidence does not depend on sharpness. litert: whether the
+    file holds the form that runs fast on a CPU.
     """
 
     name: str
@@ -44,6 +54,9 @@ class ModelSpec:
     input_size: int
     channels: int
     crop: CropSpec
+    prior: tuple[float, ...] | None
+    softening: Softening | None
+    litert: bool
 
 
 def read_model_spec(name_or_path: str) -> ModelSpec:
@@ -58,6 +71,7 @@ def read_model_spec(name_or_path: str) -> ModelSpec:
     try:
         with zipfile.ZipFile(path) as archive:
             layers = json.loads(archive.read("config.json"))["config"]["layers"]
+            litert = MEMBER in archive.namelist()
         settings = {layer["class_name"]: layer["config"] for layer in layers}
         pixels, output = settings["InputLayer"], settings["ClassProbabilities"]
     except (zipfile.BadZipFile, KeyError, TypeError, json.JSONDecodeError) as error:
@@ -69,6 +83,8 @@ def read_model_spec(name_or_path: str) -> ModelSpec:
             f"its classes must be among {', '.join(EMOTIONS)}, each once."
         )
     _, size, _, channels = pixels["batch_shape"]
+    # Files from before these settings were kept do not have them.
+    prior, softening = output.get("prior"), output.get("softening")
     return ModelSpec(
         name=name_or_path,
         path=path,
@@ -78,6 +94,9 @@ def read_model_spec(name_or_path: str) -> ModelSpec:
         input_size=size,
         channels=channels,
         crop=CropSpec(**output["crop"]),
+        prior=tuple(prior["assumed"]) if prior else None,
+        softening=Softening(**softening) if softening else None,
+        litert=litert,
     )
 
 
@@ -95,27 +114,33 @@ def _find(name_or_path: str) -> Path:
     return path
 
 
-def make_crop(image: np.ndarray, box: tuple[float, float, float, float], spec: ModelSpec) -> np.ndarray:
-    """The face in a box, cut out as the model's training faces were.
+def make_crop(image: np.ndarray, frame: FaceFrame, spec: ModelSpec) -> np.ndarray:
+    """The face in a frame, cut out as the model's training faces were: upright, and as wide.
 
-    image: uint8 [H, W, 3], RGB. box: x, y, w, h in pixels; it may reach out of the picture, whose
-    border is then repeated.
+    image: uint8 [H, W, 3], RGB. frame: may reach out of the picture, whose border is then repeated.
 
     Returns uint8 [input_size, input_size, channels], grey or RGB. Raises ValueError for an image of
-    another kind and for a box without a positive, finite size.
+    another kind and for a frame without a positive, finite size.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError("A face is cut from an RGB picture, uint8 [height, width, 3].")
-    x, y, w, h = box
-    if not (np.isfinite(box).all() and w > 0 and h > 0):
-        raise ValueError(f"The box {box} has no positive, finite size.")
-    side = max(1, round(max(w, h) * spec.crop.scale))
-    left, top = round(x + w / 2 - side / 2), round(y + h / 2 - side / 2)
-    square = image.take(range(top, top + side), axis=0, mode="clip").take(
-        range(left, left + side), axis=1, mode="clip"
+    if not (np.isfinite(frame).all() and frame.side > 0):
+        raise ValueError(f"The frame {frame} has no positive, finite size.")
+    side = max(1, round(frame.side * spec.crop.scale))
+    # A tilted face is cut out with its surroundings, which a turn brings in at the corners.
+    turned = abs(frame.roll) > _LEVEL
+    margin = math.ceil(side * (math.sqrt(2) - 1) / 2) if turned else 0
+    left, top = round(frame.x - side / 2) - margin, round(frame.y - side / 2) - margin
+    wide = side + 2 * margin
+    square = image.take(range(top, top + wide), axis=0, mode="clip").take(
+        range(left, left + wide), axis=1, mode="clip"
     )
     if spec.channels == 1:
         square = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY)
+    if turned:
+        turn = cv2.getRotationMatrix2D(((wide - 1) / 2, (wide - 1) / 2), frame.roll, 1.0)
+        upright = cv2.warpAffine(square, turn, (wide, wide), borderMode=cv2.BORDER_REPLICATE)
+        square = upright[margin : margin + side, margin : margin + side]
     size = spec.input_size
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     return cv2.resize(square, (size, size), interpolation=interpolation).reshape(size, size, spec.channels)
@@ -130,11 +155,54 @@ def load_network(spec: ModelSpec) -> Any:
     return keras.models.load_model(spec.path, compile=False)
 
 
+# One full batch, uint8 [N, H, W, C], to probabilities float32 [N, K]; may be called from several threads.
+_Run = Callable[[np.ndarray], np.ndarray]
+
+
+def keras_graphs(spec: ModelSpec, in_half: bool) -> Callable[[int], Any]:
+    """The model as a TensorFlow graph for each size of batch; `in_half`: see `compute_in_half`."""
+    import tensorflow as tf
+
+    model = load_network(spec)
+    if in_half:
+        compute_in_half(model)
+
+    @tf.function
+    def probabilities(pixels: Any) -> Any:
+        return model(tf.cast(pixels, tf.float32), training=False)
+
+    @cache
+    def graph(size: int) -> Any:
+        shape = (size, spec.input_size, spec.input_size, spec.channels)
+        return probabilities.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
+
+    return graph
+
+
+def _keras_run(spec: ModelSpec, in_half: bool) -> _Run:
+    import tensorflow as tf
+
+    graph = keras_graphs(spec, in_half)
+    return lambda pixels: graph(len(pixels))(tf.constant(pixels)).numpy()
+
+
+def _litert_run(spec: ModelSpec) -> _Run:
+    # An interpreter serves one thread and one size of batch.
+    with zipfile.ZipFile(spec.path) as archive:
+        content = archive.read(MEMBER)
+
+    @cache
+    def runner(_thread: int, size: int) -> LitertRunner:
+        return LitertRunner(content, size)
+
+    return lambda pixels: runner(threading.get_ident(), len(pixels))(pixels)
+
+
 class Classifier:
     """A loaded model. `classes`, `input_size`, `channels`, `crop` and `sha256` are those of its `spec`.
 
-    `batch_sizes` are those it computes, `graph` gives the compiled function of each. On a GPU all layers
-    but the last two compute in half precision, with float32 weights.
+    `batch_sizes` are those it computes. On a CPU it runs the file's LiteRT form where there is one; on a GPU
+    all layers but the last two compute in half precision, with float32 weights.
     """
 
     def __init__(self, spec: ModelSpec, batch_size: int = GPU_BATCH_SIZE) -> None:
@@ -147,24 +215,11 @@ class Classifier:
         self.channels = spec.channels
         self.crop = spec.crop
         self.sha256 = spec.sha256
-        model = load_network(spec)
         self._shape = (spec.input_size, spec.input_size, spec.channels)
         self._on_gpu = bool(tf.config.list_physical_devices("GPU"))
-        self.batch_sizes: tuple[int, ...] = (batch_size,) if self._on_gpu else CPU_BATCH_SIZES
-        if self._on_gpu:
-            compute_in_half(model)
-        self._tensor = tf.constant
         self._out_of_memory = tf.errors.ResourceExhaustedError
-
-        @tf.function
-        def probabilities(pixels: Any) -> Any:
-            return model(tf.cast(pixels, tf.float32), training=False)
-
-        @cache
-        def graph(size: int) -> Any:
-            return probabilities.get_concrete_function(tf.TensorSpec((size, *self._shape), tf.uint8))
-
-        self.graph = graph
+        self.batch_sizes: tuple[int, ...] = (batch_size,) if self._on_gpu else CPU_BATCH_SIZES
+        self._run = _litert_run(spec) if spec.litert and not self._on_gpu else _keras_run(spec, self._on_gpu)
 
     def warm_up(self) -> None:
         """Compute a batch of each size, so that none has to be traced later; on a GPU find one that fits."""
@@ -195,7 +250,10 @@ class Classifier:
         batches = [crops[start : start + largest] for start in range(0, len(crops), largest)]
         none = np.empty((0, len(self.classes)), np.float32)
         computed = map(self._compute, batches) if self._on_gpu else cores().map(self._compute, batches)
-        return np.concatenate([none, *computed])
+        probabilities = np.concatenate([none, *computed])
+        if self.spec.softening:
+            return soften(probabilities, sharpness(crops), self.spec.softening)
+        return probabilities
 
     def slots(self, faces: int) -> int:
         """How many faces are computed, with those that only fill batches up, when so many are asked for."""
@@ -210,7 +268,7 @@ class Classifier:
         size = self._padded(len(batch))
         padded = np.zeros((size, *self._shape), dtype=np.uint8)
         padded[: len(batch)] = batch
-        return self.graph(size)(self._tensor(padded)).numpy()[: len(batch)]
+        return self._run(padded)[: len(batch)]
 
     def predict_emotions(self, crops: np.ndarray) -> np.ndarray:
         """As `predict`, with one column for each of the seven emotions, whichever the model knows.

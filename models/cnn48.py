@@ -39,7 +39,7 @@ CNN48 = Architecture(
     channels=1,
     parameters=1_470_951,
     trainable_parameters=1_469_543,
-    crop=CropSpec(scale=0.9),
+    crop=CropSpec(scale=0.95),
     recipe=Recipe(
         epochs=100,
         batch_size=64,

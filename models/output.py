@@ -1,16 +1,21 @@
 """The last layer of every saved model: calibrated probabilities, and what inference must know."""
 
+from typing import Any
+
 import keras
+import numpy as np
 from keras import ops
 
 
 @keras.saving.register_keras_serializable("affectline")
 class ClassProbabilities(keras.layers.Layer):
-    """Logits [N, K] to calibrated probabilities [N, K]: softmax(logits / temperature).
+    """Logits [N, K] to calibrated probabilities [N, K]: softmax(logits / temperature + shift).
 
-    The temperature is a setting of the layer and no weight, so that a saved model has exactly the
-    parameters of its architecture. The other settings change nothing here: they stand in the file so
-    that it alone tells its classes and how to cut out its faces (see `models.classifier`).
+    The shift is log(assumed) - log(training), from the classes' shares in the training data to those
+    that the probabilities assume; without a `prior` there is none. Both are settings of the layer and
+    no weights, so that a saved model has exactly the parameters of its architecture. The other settings
+    change nothing here: they stand in the file so that it alone tells its classes, how to cut out its
+    faces, and how its confidence falls with their sharpness (see `models.classifier`).
     """
 
     def __init__(
@@ -19,6 +24,8 @@ class ClassProbabilities(keras.layers.Layer):
         architecture: str,
         classes: list[str],
         crop: dict[str, float],
+        prior: dict[str, list[float]] | None = None,
+        softening: dict[str, float] | None = None,
         **kwargs: object,
     ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -26,12 +33,17 @@ class ClassProbabilities(keras.layers.Layer):
         self.architecture = architecture
         self.classes = list(classes)
         self.crop = dict(crop)
+        self.prior = prior and dict(prior)
+        self.softening = softening and dict(softening)
 
     def call(self, logits: keras.KerasTensor) -> keras.KerasTensor:
         """Probabilities of the same shape as the logits."""
-        return ops.softmax(logits / self.temperature)
+        scores = logits / self.temperature
+        if self.prior:
+            scores += np.log(self.prior["assumed"]) - np.log(self.prior["training"])
+        return ops.softmax(scores)
 
-    def get_config(self) -> dict[str, object]:
+    def get_config(self) -> dict[str, Any]:
         """The settings, as saved in the file."""
         return {
             **super().get_config(),
@@ -39,4 +51,6 @@ class ClassProbabilities(keras.layers.Layer):
             "architecture": self.architecture,
             "classes": self.classes,
             "crop": self.crop,
+            "prior": self.prior,
+            "softening": self.softening,
         }

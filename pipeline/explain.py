@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from models.classifier import Classifier, load_network, make_crop, read_model_spec
-from models.detectors import Detector
+from models.detectors import Detector, face_frame
 from models.explain import UnknownLayerError, feature_maps, grad_cam, kernels
 from pipeline.errors import UsageError
 from pipeline.predict import write_picture
@@ -84,7 +84,7 @@ def face_of(image: str, classifier: Classifier, detector: Detector | None) -> np
     [boxes] = detector.detect([picture])
     if not boxes:
         raise UsageError(f"No face was found in {image}; if it is a face from edge to edge, add --crop.")
-    return make_crop(picture, boxes[0][:4], classifier.spec)
+    return make_crop(picture, face_frame(detector.name, boxes[0]), classifier.spec)
 
 
 def as_picture(crop: np.ndarray) -> np.ndarray:

@@ -145,7 +145,9 @@ def _try(video: Video, probe: Probe, tools: _Tools, settings: Settings) -> _Tria
                 continue
             for frame, boxes in zip(piece, tools.detector.detect([f.image for f in piece]), strict=True):
                 thumbnails = frame.sample % thumbnail_interval(settings.sampling_rate) == 0
-                sample, crops = look_at(video.video_id, frame, boxes, spec, settings.crops and thumbnails)
+                sample, crops = look_at(
+                    video.video_id, frame, boxes, settings.detector, spec, settings.crops and thumbnails
+                )
                 samples.append(sample)
                 if crops:
                     raw = tools.classifier.predict_emotions(np.stack([crop.crop for crop in crops])).tolist()

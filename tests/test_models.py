@@ -1,16 +1,23 @@
 """Architectures, saved models, crops and inference."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
+import cv2
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from skimage import data
 
 from models.classifier import CPU_BATCH_SIZES, GPU_BATCH_SIZE, load_classifier, make_crop, read_model_spec
+from models.detectors import FaceFrame
+from models.litert import add_litert
 from models.output import ClassProbabilities
 from models.registry import ARCHITECTURES, get_architecture
 from models.spec import CropSpec
@@ -194,57 +201,127 @@ def test_a_foreign_file_is_refused(tmp_path, content):
 
 @pytest.fixture
 def spec(model_path):
-    from dataclasses import replace
-
     return replace(read_model_spec(str(model_path)), crop=CropSpec(scale=1.0))
 
 
-def test_a_square_box_of_the_input_size_is_cut_pixel_by_pixel(spec):
+def frame(left, top, side, roll=0.0):
+    return FaceFrame(left + side / 2, top + side / 2, side, roll)
+
+
+def test_a_frame_of_the_input_size_is_cut_pixel_by_pixel(spec):
     grey = np.random.default_rng(1).integers(0, 256, (100, 120), dtype=np.uint8)
     image = np.repeat(grey[..., None], 3, axis=2)
-    np.testing.assert_array_equal(make_crop(image, (30, 20, 48, 48), spec)[..., 0], grey[20:68, 30:78])
+    np.testing.assert_array_equal(make_crop(image, frame(30, 20, 48), spec)[..., 0], grey[20:68, 30:78])
 
 
-def test_a_crop_is_square_around_the_centre_of_the_box(spec):
-    image = np.zeros((300, 300, 3), np.uint8)
-    image[100:196, 100:196] = 255
-    assert (make_crop(image, (124, 100, 48, 96), spec) == 255).all()
-    assert make_crop(image, (124, 98, 48, 98), spec).min() < 255
-
-
-def test_scale_shrinks_the_box(spec):
-    from dataclasses import replace
-
+def test_scale_shrinks_the_frame(spec):
     image = np.zeros((200, 200, 3), np.uint8)
     image[76:124, 76:124] = 255
     half = replace(spec, crop=CropSpec(scale=0.5))
-    assert (make_crop(image, (52, 52, 96, 96), half) == 255).all()
-    assert (make_crop(image, (52, 52, 96, 96), spec) == 0).any()
+    assert (make_crop(image, frame(52, 52, 96), half) == 255).all()
+    assert (make_crop(image, frame(52, 52, 96), spec) == 0).any()
+
+
+@pytest.mark.parametrize("roll", [-90, -30, -5, 5, 20, 90])
+def test_a_tilted_face_is_cut_out_upright(spec, roll):
+    upright = np.repeat(cv2.GaussianBlur(data.camera(), (0, 0), 4)[..., None], 3, axis=2)
+    turn = cv2.getRotationMatrix2D((255.5, 255.5), -roll, 1.0)  # clockwise by so much
+    tilted = cv2.warpAffine(upright, turn, (512, 512))
+    place = FaceFrame(256, 256, 96, 0.0)
+    wanted = make_crop(upright, place, spec).astype(int)
+    assert np.abs(make_crop(tilted, place._replace(roll=roll), spec) - wanted).max() <= 4
+    assert np.abs(make_crop(tilted, place._replace(roll=-roll), spec) - wanted).max() > 15
+
+
+def test_a_head_nearly_level_keeps_its_pixels(spec):
+    image = np.random.default_rng(1).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    level = make_crop(image, frame(20, 20, 48), spec)
+    np.testing.assert_array_equal(make_crop(image, frame(20, 20, 48, roll=3), spec), level)
+    assert (make_crop(image, frame(20, 20, 48, roll=3.1), spec) != level).any()
 
 
 def test_the_border_is_repeated_outside_the_picture(spec):
     image = np.zeros((60, 60, 3), np.uint8)
     image[:, 0] = 200
-    crop = make_crop(image, (-24, 0, 48, 48), spec)[..., 0]
+    crop = make_crop(image, frame(-24, 0, 48), spec)[..., 0]
     assert (crop[:, :25] == 200).all()
     assert (crop[:, 25:] == 0).all()
-    assert (make_crop(image, (-500, -500, 48, 48), spec) == 200).all()
+    for roll in (0, 40):
+        assert (make_crop(image, frame(-500, -500, 48, roll), spec) == 200).all()
 
 
 def test_red_green_and_blue_are_weighed_as_light(spec):
     image = np.zeros((48, 48, 3), np.uint8)
     image[..., 0] = 255
-    assert make_crop(image, (0, 0, 48, 48), spec)[0, 0, 0] == 76  # 0.299 of 255: red comes first
+    assert make_crop(image, frame(0, 0, 48), spec)[0, 0, 0] == 76  # 0.299 of 255: red comes first
 
 
 @pytest.mark.parametrize(
-    "box", [(0, 0, 0, 5), (0, 0, 5, -1), (float("nan"), 0, 5, 5), (0, 0, float("inf"), 5)]
+    "wrong", [(5, 5, 0, 0), (5, 5, -1, 0), (float("nan"), 5, 5, 0), (5, 5, 5, float("inf"))]
 )
-def test_an_empty_box_is_refused(spec, box):
+def test_an_empty_frame_is_refused(spec, wrong):
     with pytest.raises(ValueError, match="no positive, finite size"):
-        make_crop(np.zeros((10, 10, 3), np.uint8), box, spec)
+        make_crop(np.zeros((10, 10, 3), np.uint8), FaceFrame(*wrong), spec)
 
 
 def test_a_grey_picture_is_refused(spec):
     with pytest.raises(ValueError, match="RGB picture"):
-        make_crop(np.zeros((10, 10), np.uint8), (0, 0, 5, 5), spec)
+        make_crop(np.zeros((10, 10), np.uint8), frame(0, 0, 5), spec)
+
+
+# LiteRT
+
+
+@pytest.fixture(scope="module")
+def litert_path(model_path, tmp_path_factory):
+    path = tmp_path_factory.mktemp("litert") / "tiny.keras"
+    shutil.copy(model_path, path)
+    add_litert(path)
+    return path
+
+
+def test_litert_says_nearly_what_keras_says(litert_path, classifier, crops):
+    spec = read_model_spec(str(litert_path))
+    assert spec.litert
+    assert not classifier.spec.litert
+    assert spec.sha256 != classifier.sha256
+    answers = load_classifier(str(litert_path)).predict(crops)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(answers, classifier.predict(crops), atol=0.03)
+    assert answers.std(axis=0).max() > 0.06  # else any two answers would agree
+
+
+@pytest.mark.usefixtures("pretended_gpu")
+def test_on_a_gpu_it_is_keras_that_runs(litert_path, model_path, crops):
+    from_both, from_plain = (
+        load_classifier(str(path), 8).predict(crops) for path in (litert_path, model_path)
+    )
+    np.testing.assert_array_equal(from_both, from_plain)
+
+
+def test_litert_gives_the_same_bits_whatever_is_beside_a_face(litert_path, crops):
+    fast = load_classifier(str(litert_path))
+    together = fast.predict(crops)
+    for count in (0, 1, 2, 8, 9, 64, 65):
+        np.testing.assert_array_equal(fast.predict(crops[:count]), together[:count])
+    np.testing.assert_array_equal(fast.predict(crops[::-1]), together[::-1])
+
+
+def test_litert_is_safe_to_call_from_several_threads(litert_path, crops):
+    fast = load_classifier(str(litert_path))
+    together = fast.predict(crops)
+    with ThreadPoolExecutor(4) as threads:
+        for start, answers in enumerate(threads.map(lambda start: fast.predict(crops[start:]), range(20))):
+            np.testing.assert_array_equal(answers, together[start:])
+
+
+def test_a_file_has_one_litert_form(litert_path):
+    with pytest.raises(ValueError, match="has its LiteRT form already"):
+        add_litert(litert_path)
+
+
+def test_keras_still_opens_a_file_with_a_litert_form(litert_path, model_path, crops):
+    opened, plain = (
+        keras.models.load_model(path).predict(crops, verbose=0) for path in (litert_path, model_path)
+    )
+    np.testing.assert_array_equal(opened, plain)

@@ -16,7 +16,7 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from models.classifier import ModelSpec, make_crop
-from models.detectors import Box, Detector, make_detector
+from models.detectors import Box, Detector, face_frame, make_detector
 from schemas.elements import NO_FACE, OK, Face, Sample
 from schemas.settings import Settings
 from transforms import metrics
@@ -59,9 +59,12 @@ def make_thumbnail(image: np.ndarray, box: Box) -> bytes:
 
 
 def look_at(
-    video_id: str, frame: SampledFrame, boxes: list[Box], model: ModelSpec, thumbnails: bool
+    video_id: str, frame: SampledFrame, boxes: list[Box], detector: str, model: ModelSpec, thumbnails: bool
 ) -> tuple[Sample, list[FaceCrop]]:
-    """What one frame contributes: its sample row, and each face with the crop the model wants."""
+    """What one frame contributes: its sample row, and each face with the crop the model wants.
+
+    detector: the name of the one that found the boxes.
+    """
     sample = Sample(
         video_id=video_id,
         sample=frame.sample,
@@ -85,7 +88,7 @@ def look_at(
                 appearance=describe_face(frame.image, np.array(box[:4], np.float32)),
                 thumbnail=make_thumbnail(frame.image, box) if thumbnails else b"",
             ),
-            make_crop(frame.image, box[:4], model),
+            make_crop(frame.image, face_frame(detector, box), model),
         )
         for box in boxes
     ]
@@ -163,7 +166,9 @@ class _DetectFaces(beam.DoFn):
         faces = 0
         for frame, boxes in zip(chunk.frames, found, strict=True):
             thumbnails = self._settings.crops and frame.sample % self._thumbnail_interval == 0
-            sample, crops = look_at(chunk.video_id, frame, boxes, self._model, thumbnails)
+            sample, crops = look_at(
+                chunk.video_id, frame, boxes, self._detector.name, self._model, thumbnails
+            )
             yield TaggedOutput(SAMPLES, sample)
             yield from crops
             faces += len(boxes)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.classifier import Classifier, ModelSpec, make_crop
-from models.detectors import Box, Detector
+from models.detectors import Box, Detector, FaceFrame, face_frame
 from models.spec import CropSpec
 from schemas.emotions import EMOTIONS
 
@@ -128,7 +128,7 @@ def find_faces(picture: np.ndarray, detector: Detector, classifier: Classifier) 
     [boxes] = detector.detect([picture])
     if not boxes:
         return []
-    crops = np.stack([make_crop(picture, box[:4], classifier.spec) for box in boxes])
+    crops = np.stack([make_crop(picture, face_frame(detector.name, box), classifier.spec) for box in boxes])
     return [PictureFace(box, row) for box, row in zip(boxes, classifier.predict_emotions(crops), strict=True)]
 
 
@@ -146,5 +146,6 @@ def whole_face(picture: np.ndarray, classifier: Classifier) -> PictureFace:
 def crop_whole(picture: np.ndarray, spec: ModelSpec) -> np.ndarray:
     """The whole picture as the model wants a face: uint8 [input_size, input_size, channels]."""
     height, width = picture.shape[:2]
-    # A detector's box is loose and is shrunk; a picture that is a face is taken as it is.
-    return make_crop(picture, (0, 0, width, height), replace(spec, crop=CropSpec(scale=1.0)))
+    # A picture that is a face is taken as it is, not as much tighter as the model wants it in a frame.
+    frame = FaceFrame(width / 2, height / 2, max(width, height), roll=0.0)
+    return make_crop(picture, frame, replace(spec, crop=CropSpec(scale=1.0)))

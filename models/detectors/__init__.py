@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from models.detectors.boxes import Box, Detector
+from models.detectors.frames import FaceFrame, face_frame
 
 DEFAULT_MIN_FACE: Final = 0.08
 
 DETECTORS: Final = ("mtcnn", "haar", "yunet")
 
-__all__ = ["DEFAULT_MIN_FACE", "DETECTORS", "Box", "Detector", "make_detector"]
+__all__ = ["DEFAULT_MIN_FACE", "DETECTORS", "Box", "Detector", "FaceFrame", "face_frame", "make_detector"]
 
 
 def make_detector(name: str, min_face: float = DEFAULT_MIN_FACE, weights: Path | None = None) -> Detector:

@@ -15,6 +15,7 @@ class Box(NamedTuple):
     w: float
     h: float
     score: float  # 0 to 1
+    roll: float = 0.0  # tilt of the head in degrees clockwise; 0 where the detector does not tell
 
 
 class Detector(Protocol):
@@ -63,7 +64,13 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def finish(corners: np.ndarray, scores: np.ndarray, image: np.ndarray, min_face: float) -> list[Box]:
+def finish(
+    corners: np.ndarray,
+    scores: np.ndarray,
+    image: np.ndarray,
+    min_face: float,
+    rolls: np.ndarray | None = None,
+) -> list[Box]:
     """Clip boxes to the picture, drop the small ones, sort the rest.
 
     Args:
@@ -71,15 +78,17 @@ def finish(corners: np.ndarray, scores: np.ndarray, image: np.ndarray, min_face:
         scores: float [n], 0 to 1.
         image: the picture, for its size.
         min_face: fraction of the picture's shorter side that a box's longer side must reach.
+        rolls: float [n], tilt of each head in degrees clockwise; None: not known.
     """
     height, width = image.shape[:2]
     smallest = min_face * min(height, width)
     limits = np.array([width, height, width, height])
     boxes = []
-    for (left, top, right, bottom), score in zip(
-        np.clip(corners, 0, limits).tolist(), scores.tolist(), strict=True
+    tilts = np.zeros(len(corners)) if rolls is None else rolls
+    for (left, top, right, bottom), score, roll in zip(
+        np.clip(corners, 0, limits).tolist(), scores.tolist(), tilts.tolist(), strict=True
     ):
         w, h = right - left, bottom - top
         if min(w, h) > 0 and max(w, h) >= smallest:
-            boxes.append(Box(left, top, w, h, score))
+            boxes.append(Box(left, top, w, h, score, roll))
     return sorted(boxes, key=lambda box: (-box.score, *box))

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from models.cores import cores
 from models.detectors.boxes import Box, check_image, finish, resize
+from models.detectors.frames import roll_of
 
 _CELL: Final = 12  # pixels; side of the square that P-Net judges
 _STRIDE: Final = 2  # pixels from one such square to the next
@@ -62,9 +63,10 @@ class _Candidates:
     picture: np.ndarray  # int32 [m], index of the picture
     corners: np.ndarray  # float32 [m, 4], left, top, right, bottom in its pixels
     score: np.ndarray  # float32 [m]
+    roll: np.ndarray  # float [m], tilt in degrees clockwise; 0 before O-Net
 
     def __getitem__(self, keep: Any) -> "_Candidates":
-        return _Candidates(self.picture[keep], self.corners[keep], self.score[keep])
+        return _Candidates(self.picture[keep], self.corners[keep], self.score[keep], self.roll[keep])
 
 
 class MtcnnDetector:
@@ -101,7 +103,7 @@ class MtcnnDetector:
             for position, index in enumerate(indices):
                 image, mine = images[index], found[found.picture == position]
                 to_image = np.array([image.shape[1] / width, image.shape[0] / height] * 2)
-                faces[index] = finish(mine.corners * to_image, mine.score, image, self._min_face)
+                faces[index] = finish(mine.corners * to_image, mine.score, image, self._min_face, mine.roll)
         return faces
 
     def _detect(self, pictures: np.ndarray) -> _Candidates:
@@ -135,7 +137,9 @@ class MtcnnDetector:
         corner = cells[:, [2, 1]] * _STRIDE - layout.origin[level]
         corners = np.concatenate([corner, corner + _CELL], axis=1) + output[:, :4] * _CELL
         corners *= np.tile(layout.zoom[level], 2)
-        return _Candidates(cells[:, 0].astype(np.int32), corners.astype(np.float32), output[:, 4]), level
+        upright = np.zeros(len(cells))
+        owner = cells[:, 0].astype(np.int32)
+        return _Candidates(owner, corners.astype(np.float32), output[:, 4], upright), level
 
 
 class _Layout(NamedTuple):
@@ -232,7 +236,10 @@ def _judged(
     output = np.concatenate(list(cores().map(judge, range(0, len(owner), size))))[:count]
     # The networks learned offsets in units of a box whose last pixel counts, hence the 1.
     extent = np.tile(found.corners[:, 2:] - found.corners[:, :2] + 1, 2)
-    moved = _Candidates(found.picture, found.corners + output[:, :4] * extent, output[:, 4])
+    # O-Net places five marks as well: their x, then their y, in the candidate's square.
+    marks = output[:, 5:].reshape(count, 2, -1).transpose(0, 2, 1)
+    roll = roll_of(marks) if marks.size else found.roll
+    moved = _Candidates(found.picture, found.corners + output[:, :4] * extent, output[:, 4], roll)
     return moved[moved.score > least]
 
 
@@ -343,7 +350,7 @@ def _compile_pnet() -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
 def _compile_judge(
     network: Callable[[tf.Tensor, list[np.ndarray]], tuple[tf.Tensor, tf.Tensor]], name: str, side: int
 ) -> Callable[..., tf.Tensor]:
-    """Pictures, uint8 [n, h, w, 3], corners [m, 4] and owner [m] to offsets and probability [m, 5]."""
+    """Pictures, uint8 [n, h, w, 3], corners [m, 4] and owner [m] to offsets, probability, marks [m, 5+]."""
     weights = _weights(name)
 
     @tf.function(
@@ -355,10 +362,10 @@ def _compile_judge(
     )
     def judge(pictures: tf.Tensor, corners: tf.Tensor, owner: tf.Tensor) -> tf.Tensor:
         size = tf.cast(tf.shape(pictures)[1:3], tf.float32)
-        places = tf.gather(corners, [1, 0, 3, 2], axis=1) / tf.tile(size, [2])
-        crops = tf.image.crop_and_resize(pictures, places, owner, [side, side], extrapolation_value=127.5)
-        offsets, face = network(_normalised(crops), weights)
-        return tf.concat([offsets, tf.nn.softmax(face)[:, 1:]], axis=1)
+        squares = tf.gather(corners, [1, 0, 3, 2], axis=1) / tf.tile(size, [2])
+        crops = tf.image.crop_and_resize(pictures, squares, owner, [side, side], extrapolation_value=127.5)
+        places, face = network(_normalised(crops), weights)
+        return tf.concat([places[:, :4], tf.nn.softmax(face)[:, 1:], places[:, 4:]], axis=1)
 
     return judge.get_concrete_function()
 
@@ -374,14 +381,15 @@ def _rnet(x: tf.Tensor, weights: list[np.ndarray]) -> tuple[tf.Tensor, tf.Tensor
 
 
 def _onet(x: tf.Tensor, weights: list[np.ndarray]) -> tuple[tf.Tensor, tf.Tensor]:
-    """O-Net: normalised crops [m, 48, 48, 3] to offsets [m, 4] and logits [m, 2]; no landmarks."""
-    k1, b1, a1, k2, b2, a2, k3, b3, a3, k4, b4, a4, w5, b5, a5, w_box, b_box, _, _, w_face, b_face = weights
+    """O-Net: normalised crops [m, 48, 48, 3] to offsets and five marks [m, 4 + 10] and logits [m, 2]."""
+    *layers, w_box, b_box, w_marks, b_marks, w_face, b_face = weights
+    k1, b1, a1, k2, b2, a2, k3, b3, a3, k4, b4, a4, w5, b5, a5 = layers
     x = tf.nn.max_pool2d(_prelu(_convolution(x, k1, b1), a1), 3, 2, "SAME")
     x = tf.nn.max_pool2d(_prelu(_convolution(x, k2, b2), a2), 3, 2, "VALID")
     x = tf.nn.max_pool2d(_prelu(_convolution(x, k3, b3), a3), 2, 2, "SAME")
     x = _prelu(_convolution(x, k4, b4), a4)
     x = _prelu(_flattened(x) @ w5 + b5, a5)
-    return x @ w_box + b_box, x @ w_face + b_face
+    return tf.concat([x @ w_box + b_box, x @ w_marks + b_marks], axis=1), x @ w_face + b_face
 
 
 def _flattened(x: tf.Tensor) -> tf.Tensor:

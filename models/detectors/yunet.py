@@ -20,6 +20,7 @@ import numpy as np
 import platformdirs
 
 from models.detectors.boxes import Box, check_image, finish, resize
+from models.detectors.frames import roll_of
 
 WEIGHTS_URL: Final = (
     "https://media.githubusercontent.com/media/opencv/opencv_zoo/"
@@ -126,4 +127,4 @@ class YunetDetector:
         corners = faces[:, :4].astype(np.float64)
         corners[:, 2:] += corners[:, :2]
         corners *= np.array([width / small_w, height / small_h] * 2)
-        return finish(corners, faces[:, 14], image, self._min_face)
+        return finish(corners, faces[:, 14], image, self._min_face, roll_of(faces[:, 4:14].reshape(-1, 5, 2)))
