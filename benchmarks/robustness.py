@@ -202,6 +202,8 @@ def oblique(classifier: Classifier, faces: FaceSet, yunet_weights: Path) -> list
     rows = []
     for low, high in itertools.pairwise(ASIDE):
         mine = (aside >= low) & (aside < high)
+        if not mine.any():
+            continue
         values = figures(faces.take(mine), classifier.predict(faces.images[mine]))
         rows.append({"aside": f"{low:g} to {high:g}", "pictures": int(mine.sum())} | values)
     return rows
