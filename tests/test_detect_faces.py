@@ -25,7 +25,7 @@ from transforms.video import SampledFrame
 class Brightness:
     """Finds one face a frame, whose score is the frame's brightness; remembers what it was asked."""
 
-    name = "brightness"
+    name = "haar"  # whose boxes its are taken for
 
     def __init__(self):
         self.asked: list[int] = []

@@ -168,11 +168,13 @@ def test_faces_are_those_of_the_pipeline(classifier, untrained_model):
     assert found[0].box.score >= found[1].box.score
 
     [boxes] = detector.detect([picture])
-    _, crops = look_at("id", SampledFrame(0, 0, picture), boxes, classifier.spec, thumbnails=False)
+    _, crops = look_at(
+        "id", SampledFrame(0, 0, picture), boxes, detector.name, classifier.spec, thumbnails=False
+    )
     handler = EmotionModelHandler(str(untrained_model), batch_size=64)
     faces = handler.run_inference(crops, handler.load_model())
     for here, there in zip(found, faces, strict=True):
-        assert tuple(here.box) == (there.x, there.y, there.w, there.h, there.score)
+        assert tuple(here.box[:5]) == (there.x, there.y, there.w, there.h, there.score)
         np.testing.assert_allclose(here.probabilities, there.raw, atol=1e-6)
     np.testing.assert_allclose([face.confidence for face in found], [max(face.raw) for face in faces])
 
@@ -184,7 +186,7 @@ def test_a_picture_without_a_face_has_none(classifier):
 def test_a_picture_that_is_a_face_is_taken_pixel_by_pixel(classifier):
     grey = np.random.default_rng(0).integers(0, 256, (48, 48, 1), dtype=np.uint8)
     face = whole_face(np.repeat(grey, 3, axis=2), classifier)
-    assert tuple(face.box) == (0, 0, 48, 48, 1)
+    assert tuple(face.box) == (0, 0, 48, 48, 1, 0)
     np.testing.assert_allclose(face.probabilities, classifier.predict(grey[None])[0], atol=1e-6)
 
 
