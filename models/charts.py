@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import ConfusionMatrixDisplay
 
@@ -33,6 +34,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     rate.set_yscale("log")
     for axes, name in ((loss, "loss"), (accuracy, "accuracy"), (rate, "learning rate")):
         axes.set(title=name, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         _mark_phases(axes, history)
     figure.savefig(path, dpi=_DPI)

@@ -144,10 +144,11 @@ def _read_folder(path: Path, size: int, channels: int) -> FaceSet:
 
 def _read_picture(file: Path) -> np.ndarray:
     # OpenCV's own reader cannot open every path on every system; its decoder turns pictures upright.
-    image = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    encoded = np.frombuffer(file.read_bytes(), np.uint8)
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
     if image is None:
         raise ValueError(f"The picture '{file}' cannot be read; repair it or move it away.")
-    return image
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -177,10 +178,19 @@ def _read_fer2013_csv(path: Path, usage: str, votes: Path | None) -> FaceSet:
     chosen = table.iloc[rows]
     # FER2013 numbers the classes in the order of EMOTIONS.
     labels = chosen["emotion"].to_numpy(np.int64)
-    pictures = [np.array(text.split(), np.uint8) for text in chosen["pixels"]]
-    if {len(picture) for picture in pictures} != {48 * 48} or not set(labels) <= {*range(len(EMOTIONS))}:
-        raise ValueError(f"'{path}' holds a row that is not 48x48 pixels of a class from 0 to 6.")
-    return FaceSet(np.stack(pictures).reshape(-1, 48, 48, 1), labels, counts[rows])
+    wrong = f"'{path}' holds a row that is not 48x48 pixels of a class from 0 to 6."
+    if not {*labels} <= {*range(len(EMOTIONS))}:
+        raise ValueError(wrong)
+    try:
+        pictures = np.array([_parse_pixels(text) for text in chosen["pixels"]])
+    except (ValueError, OverflowError) as error:
+        raise ValueError(wrong) from error
+    return FaceSet(pictures, labels, counts[rows])
+
+
+def _parse_pixels(text: str) -> np.ndarray:
+    # From a list of int and not of str: NumPy then refuses what does not fit instead of wrapping it.
+    return np.array([int(value) for value in text.split()], np.uint8).reshape(48, 48, 1)
 
 
 def _read_ferplus_csv(path: Path, rows: int) -> np.ndarray:

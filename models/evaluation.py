@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import (
     accuracy_score,
-    balanced_accuracy_score,
     classification_report,
     cohen_kappa_score,
     confusion_matrix,
     log_loss,
     precision_recall_fscore_support,
+    recall_score,
     roc_auc_score,
     top_k_accuracy_score,
 )
@@ -136,7 +136,8 @@ def score(truth: np.ndarray, probabilities: np.ndarray, classes: Sequence[str] =
     )
     binary = len(classes) == 2
     # Undefined when the answers and the truth are one and the same class.
-    kappa = cohen_kappa_score(truth, predicted, labels=labels)
+    several = len(np.union1d(truth, predicted)) > 1
+    kappa = float(cohen_kappa_score(truth, predicted, labels=labels)) if several else None
     auc = None
     if len(np.unique(truth)) == len(classes):
         auc = float(
@@ -145,11 +146,13 @@ def score(truth: np.ndarray, probabilities: np.ndarray, classes: Sequence[str] =
     return {
         "n": len(truth),
         "accuracy": float(accuracy_score(truth, predicted)),
-        "balanced_accuracy": float(balanced_accuracy_score(truth, predicted)),
+        "balanced_accuracy": float(
+            recall_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
+        ),
         "macro_precision": float(by_class["precision"].mean()),
         "macro_recall": float(by_class["recall"].mean()),
         "macro_f1": float(by_class["f1"].mean()),
-        "cohen_kappa": None if np.isnan(kappa) else float(kappa),
+        "cohen_kappa": kappa,
         "log_loss": float(log_loss(truth, exact, labels=labels)),
         "top2_accuracy": None if binary else float(top_k_accuracy_score(truth, exact, k=2, labels=labels)),
         "roc_auc": auc,

@@ -20,11 +20,11 @@ from typing import Any, Final
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 from sklearn.utils.class_weight import compute_class_weight
 
 from models.augmentation import augmentation
 from models.backbones import backbone_layers
+from models.output import class_logits
 from models.spec import Architecture, Phase, Recipe
 
 # What one epoch leaves behind: the columns of history.csv.
@@ -151,12 +151,8 @@ def fit(
 
 
 def with_class_logits(network: keras.Model) -> keras.Model:
-    """The network with a logit for each class, [N, K]; one logit z for two classes becomes (0, z)."""
-    if network.output_shape[-1] > 1:
-        return network
-    return keras.Model(
-        network.input, ops.concatenate([ops.zeros_like(network.output), network.output], axis=-1)
-    )
+    """The network with a logit for each class, [N, K], also where it gives one logit for two classes."""
+    return keras.Model(network.input, class_logits(network.output))
 
 
 def set_trainable(network: keras.Model, phase: Phase) -> None:
@@ -165,21 +161,18 @@ def set_trainable(network: keras.Model, phase: Phase) -> None:
     Raises ValueError when there is no backbone, or no such layer in it.
     """
     layers = backbone_layers(network)
-    if phase.backbone == "trained":
-        first, last = 0, len(layers)
-    elif phase.backbone == "frozen":
-        first, last = 0, 0
-    else:
-        first, last = phase.backbone
     if phase.backbone != "trained" and not layers:
         raise ValueError(
-            f"The model '{network.name}' has no backbone to freeze; "
-            f"phase '{phase.name}' can only train the whole network."
+            f"The model '{network.name}' has no backbone; phase '{phase.name}' can only train all of it."
         )
+    if isinstance(phase.backbone, tuple):
+        first, last = phase.backbone
+    else:
+        first, last = 0, len(layers) if phase.backbone == "trained" else 0
     if not 0 <= first <= last <= len(layers):
         raise ValueError(
-            f"The backbone of '{network.name}' has layers 0 to {len(layers) - 1}; "
-            f"phase '{phase.name}' cannot train {first} to {last}."
+            f"The backbone of '{network.name}' has {len(layers)} layers; "
+            f"phase '{phase.name}' cannot train those from {first} to {last}."
         )
     for index, layer in enumerate(layers):
         layer.trainable = first <= index < last
