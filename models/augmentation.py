@@ -92,7 +92,8 @@ def augmentation(changes: Augmentation, seed: int) -> keras.Sequential:
     if changes.brightness:
         steps.append(RandomLight(changes.brightness, seed=seed + 2))
     if changes.contrast:
-        steps.append(layers.RandomContrast(changes.contrast, value_range=_PIXELS, seed=seed + 3))
+        both_ways = (changes.contrast, changes.contrast)  # of a single number Keras makes only more contrast
+        steps.append(layers.RandomContrast(both_ways, value_range=_PIXELS, seed=seed + 3))
     if changes.cutout:
         scale = (min(0.1, changes.cutout), changes.cutout)
         steps.append(
