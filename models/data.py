@@ -1,5 +1,6 @@
 """Labelled faces for training and evaluation."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,10 @@ _MIN_VOTES = 5  # of ten taggers, below which FER+ does not say what a face show
 
 @dataclass(frozen=True)
 class FaceSet:
-    """N labelled faces, in the order of the file they come from.
+    """N labelled faces, in the order of the data they come from.
 
-    images: uint8 [N, 48, 48, 1], grey.
-    fer2013: int64 [N], index into EMOTIONS of the label that FER2013 gives.
+    images: uint8 [N, H, W, 1], grey, or [N, H, W, 3], RGB; FER2013's own are [N, 48, 48, 1].
+    fer2013: int64 [N], index into EMOTIONS of the label that FER2013 gives, or another data set.
     votes: float32 [N, 7], FER+ votes for each of EMOTIONS; a row of zeros where no tagger saw any.
     """
 
@@ -32,6 +33,11 @@ class FaceSet:
     def take(self, rows: np.ndarray) -> "FaceSet":
         """The faces at these positions, or where this mask holds."""
         return FaceSet(self.images[rows], self.fer2013[rows], self.votes[rows])
+
+    def without(self, others: Iterable["FaceSet"]) -> "FaceSet":
+        """Less the faces whose very picture is in one of the others."""
+        seen = {image.tobytes() for faces in others for image in faces.images}
+        return self.take(np.array([image.tobytes() not in seen for image in self.images], dtype=bool))
 
     @property
     def agreed(self) -> np.ndarray:
@@ -53,18 +59,12 @@ def read_parquet(path: Path, usage: str) -> FaceSet:
 
     Raises ValueError when the file has other columns, no such usage, or a picture of another size.
     """
-    try:
-        schema = pq.read_schema(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"'{path}' cannot be read as Parquet; give the FER2013 Parquet file.") from error
-    vote_columns = [f"ferplus_{emotion}" for emotion in EMOTIONS]
-    columns = ["usage", "image", "fer2013_label", *vote_columns]
-    if missing := [name for name in columns if name not in schema.names]:
-        raise ValueError(f"'{path}' lacks the columns {', '.join(missing)}.")
-    table = pq.read_table(path, columns=columns, filters=[("usage", "=", usage)])
-    if table.num_rows == 0:
-        known = sorted(set(pq.read_table(path, columns=["usage"])["usage"].to_pylist()))
+    known = parquet_usages(path)
+    if usage not in known:
         raise ValueError(f"'{path}' has no pictures of usage '{usage}'; it has {', '.join(known)}.")
+    vote_columns = [f"ferplus_{emotion}" for emotion in EMOTIONS]
+    columns = ["image", "fer2013_label", *vote_columns]
+    table = pq.read_table(path, columns=columns, filters=[("usage", "=", usage)])
     return FaceSet(
         images=np.stack([_decode(data) for data in table["image"].to_pylist()])[..., None],
         fer2013=np.array(
@@ -75,15 +75,25 @@ def read_parquet(path: Path, usage: str) -> FaceSet:
     )
 
 
+def parquet_usages(path: Path) -> list[str]:
+    """The usages in a FER2013 Parquet file, sorted. Raises ValueError when it is none."""
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ValueError(f"'{path}' cannot be read as Parquet; give the FER2013 Parquet file.") from error
+    columns = ["usage", "image", "fer2013_label", *(f"ferplus_{emotion}" for emotion in EMOTIONS)]
+    if missing := [name for name in columns if name not in schema.names]:
+        raise ValueError(f"'{path}' lacks the columns {', '.join(missing)}.")
+    return sorted(set(pq.read_table(path, columns=["usage"])["usage"].to_pylist()))
+
+
 def read_training(path: Path) -> FaceSet:
     """The faces of usage Training, less those whose very picture is also in PublicTest.
 
     FER2013 repeats 269 pictures in both; a figure measured on PublicTest would flatter a model that
     learned them. Raises ValueError as `read_parquet` does.
     """
-    faces, test = read_parquet(path, "Training"), read_parquet(path, "PublicTest")
-    tested = {image.tobytes() for image in test.images}
-    return faces.take(np.array([image.tobytes() not in tested for image in faces.images]))
+    return read_parquet(path, "Training").without([read_parquet(path, "PublicTest")])
 
 
 def _decode(data: bytes) -> np.ndarray:
@@ -116,3 +126,46 @@ def soft_targets(faces: FaceSet, labels: str) -> tuple[np.ndarray, np.ndarray]:
     if labels == "both":
         return np.where(voted[:, None], (shares + one_hot) / 2, one_hot), everyone
     raise ValueError(f"There are no labels '{labels}'; choose ferplus, fer2013 or both.")
+
+
+def targets_for(
+    faces: FaceSet, labels: str, classes: Sequence[str] = EMOTIONS
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a model of these classes should answer for each face, and which faces are for it.
+
+    labels: as for `soft_targets`. classes: some or all of EMOTIONS.
+
+    Returns float32 [N, len(classes)] rows that sum to 1, and bool [N]: False where the labels asked for
+    are missing, or say another class than the model knows. Raises ValueError for unknown labels, and
+    when no face is left.
+    """
+    targets, known = soft_targets(faces, labels)
+    columns = [EMOTIONS.index(name) for name in classes]
+    chosen = targets[:, columns]
+    known = known & (chosen.max(axis=1) == targets.max(axis=1))
+    if not known.any():
+        raise ValueError(
+            f"The data has no picture that '{labels}' labels call {' or '.join(classes)}; "
+            "choose other labels (--labels fer2013: those of the data set itself) or other data."
+        )
+    return chosen / np.maximum(chosen.sum(axis=1, keepdims=True), 1e-9), known
+
+
+def hard_labels(
+    faces: FaceSet, labels: str, classes: Sequence[str] = EMOTIONS
+) -> tuple[np.ndarray, np.ndarray]:
+    """The one class of each face that a model is measured on, and which faces have one.
+
+    labels: as for `soft_targets`; in "both" FER+ leads, where it says anything.
+
+    Returns int64 [N], indexes into `classes`, and bool [N]: False where the class is not known, or none
+    of `classes`.
+    """
+    if labels == "fer2013" or (labels == "both" and not faces.agreed.any()):
+        emotion, known = faces.fer2013, np.ones(len(faces), dtype=bool)
+    else:
+        emotion, known = faces.ferplus, faces.agreed
+    place = np.full(len(EMOTIONS), -1)
+    place[[EMOTIONS.index(name) for name in classes]] = range(len(classes))
+    truth = place[emotion]
+    return truth, known & (truth >= 0)

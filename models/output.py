@@ -6,10 +6,20 @@ import keras
 import numpy as np
 from keras import ops
 
+import models.layers  # noqa: F401 - so that one import registers all that a saved model's file names
+
+
+def class_logits(logits: keras.KerasTensor) -> keras.KerasTensor:
+    """A logit for each class: [N, K] as they are, [N, 1] with a 0 put before them for the first of two."""
+    return ops.pad(logits, ((0, 0), (1, 0))) if logits.shape[-1] == 1 else logits
+
 
 @keras.saving.register_keras_serializable("affectline")
 class ClassProbabilities(keras.layers.Layer):
     """Logits [N, K] to calibrated probabilities [N, K]: softmax(logits / temperature + shift).
+
+    A model of two classes may give one logit, [N, 1]: the second class's, beside 0 for the first. The
+    softmax of both is the sigmoid of the one.
 
     The shift is log(assumed) - log(training), from the classes' shares in the training data to those
     that the probabilities assume; without a `prior` there is none. Both are settings of the layer and
@@ -37,8 +47,8 @@ class ClassProbabilities(keras.layers.Layer):
         self.softening = softening and dict(softening)
 
     def call(self, logits: keras.KerasTensor) -> keras.KerasTensor:
-        """Probabilities of the same shape as the logits."""
-        scores = logits / self.temperature
+        """Probabilities, one for each class; rows sum to 1."""
+        scores = class_logits(logits) / self.temperature
         if self.prior:
             scores += np.log(self.prior["assumed"]) - np.log(self.prior["training"])
         return ops.softmax(scores)

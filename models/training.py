@@ -3,93 +3,118 @@
 import csv
 import hashlib
 import json
-import os
-import sys
-import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import keras
 import numpy as np
-import tensorflow as tf
-from matplotlib.figure import Figure
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from models.augmentation import augmentation
-from models.data import FaceSet, read_training, soft_targets
+from models.charts import draw_counts, draw_curves, draw_grid
+from models.classifier import load_classifier
+from models.data import FaceSet, hard_labels, targets_for
+from models.datasets import measured_usage, read_splits
+from models.evaluation import evaluate, write_evaluation
+from models.fitting import Examples, fit, with_class_logits
 from models.output import ClassProbabilities
 from models.registry import get_architecture
 from models.spec import Architecture, Recipe
 
-_PREDICT_BATCH = 256  # pictures a step in validation
-
-# What one epoch leaves behind, in the order of history.csv.
-_HISTORY = ("epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+_GRID_COLUMNS: Final = 9
+_STATE: Final = "state.npz"
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """All that decides a training run: the same values on the same machine give the same model.
 
-    data: path of the Parquet file. labels: "ferplus", "fer2013" or "both" (see `soft_targets`).
+    data, votes: paths, see `models.datasets`. backbone_weights: "imagenet", "none" or a path; None for
+    the architecture's own choice.
     """
 
     model: str
     data: str
-    labels: str
     seed: int
     recipe: Recipe
+    votes: str | None = None
+    backbone_weights: str | None = None
 
 
 def train(config: TrainingConfig, out: Path) -> Path:
-    """Train and calibrate a model under `out`; a run that was cut off goes on where it stood.
+    """Train, calibrate and measure a model under `out`; a run that was cut off goes on where it stood.
 
-    A tenth of the usage Training, chosen by the pixels so that copies of one picture stay together, is
-    held out: it picks the best epoch and fits the calibration. No other usage is read. Weights are
-    averaged over time (EMA); validation and the kept epoch use the averages.
+    The held-out part picks the best epoch and fits the calibration: the data's own validation part, or
+    a part of the training pictures chosen by their pixels, so that copies of one stay together. The
+    test part is only measured on.
 
-    Writes config.json, history.csv, curves.png, model.keras, and state.npz and best.weights.h5, which
-    resuming needs. Returns the path of model.keras. Raises ValueError for an unknown model or labels,
-    unusable data, or a folder that holds a run with other settings.
+    Writes config.json, class_counts.csv and .png, augmented.png, history.csv, curves.png, model.keras,
+    evaluation/ (see `models.evaluation.write_evaluation`), and state.npz and best.weights.h5, which
+    going on needs. Returns the path of model.keras. Raises ValueError for an unknown model, unusable
+    data or settings, or a folder that holds a run with other settings.
     """
-    architecture = replace(get_architecture(config.model), recipe=config.recipe)
-    faces = read_training(Path(config.data))
-    targets, labelled = soft_targets(faces, config.labels)
+    architecture, recipe = get_architecture(config.model), config.recipe
+    if config.backbone_weights is not None:
+        if architecture.backbone_weights is None:
+            raise ValueError(f"The model '{config.model}' has no backbone; leave the backbone's weights out.")
+        architecture = replace(architecture, backbone_weights=config.backbone_weights)
+    check_recipe(recipe)
+    data, votes = Path(config.data), Path(config.votes) if config.votes else None
+    splits = read_splits(data, architecture.input_size, architecture.channels, votes)
+    faces, held_out = splits.training, splits.validation
+    if held_out is None:
+        chosen = held_out_rows(faces.images, recipe.validation_fraction)
+        faces, held_out = faces.take(~chosen), faces.take(chosen)
+    fitted = _examples(faces, recipe, architecture)
+    checked = _examples(held_out, recipe, architecture)
     _claim_folder(out, config)
     model_path = out / "model.keras"
-    if model_path.exists():
+    if (out / "evaluation" / "evaluation.json").exists():
         return model_path
 
-    held_out = held_out_rows(faces.images)
-    fitted, checked = labelled & ~held_out, labelled & held_out
-    keras.utils.set_random_seed(config.seed)
-    _fit(
-        architecture,
-        (faces.images[fitted], targets[fitted]),
-        (faces.images[checked], targets[checked]),
-        config.seed,
-        out,
+    parts = {"training": faces, "validation": held_out}
+    if splits.test is not None:
+        parts["test"] = splits.test
+    _write_counts(parts, recipe, architecture, out)
+    _write_grid(fitted, config, architecture, out)
+    network = fit(architecture, recipe, fitted, checked, config.seed, out)
+    _draw_history(out)
+    truth, known = hard_labels(held_out, recipe.labels, architecture.classes)
+    logits = with_class_logits(network).predict(
+        held_out.images[known], batch_size=recipe.batch_size, verbose=0
     )
-    network = architecture.build(architecture)
-    network.load_weights(out / "best.weights.h5")
-    truth, known = hard_labels(faces.take(held_out), config.labels)
-    logits = network.predict(faces.images[held_out][known], batch_size=_PREDICT_BATCH, verbose=0)
-    _draw_curves(out)
     calibrated(network, architecture, fit_temperature(logits, truth[known])).save(model_path)
+
+    classifier = load_classifier(str(model_path))
+    measured = evaluate(classifier, config.model, held_out, "validation")
+    if splits.test is not None:
+        measured += evaluate(classifier, config.model, splits.test, measured_usage(data))
+    write_evaluation(measured, out / "evaluation")
     return model_path
 
 
-def held_out_rows(images: np.ndarray) -> np.ndarray:
-    """Where a picture, of uint8 [N, ...], is in the tenth that validation takes: bool [N]."""
-    return np.array([hashlib.sha256(image.tobytes()).digest()[0] % 10 == 0 for image in images])
+def check_recipe(recipe: Recipe) -> None:
+    """Raises ValueError for a recipe that cannot be followed, whatever the model."""
+    names = [phase.name for phase in recipe.phases]
+    if len(set(names)) < len(names):
+        raise ValueError(f"The phases {', '.join(names)} need names of their own.")
+    if not any(phase.epochs for phase in recipe.phases):
+        raise ValueError("There is no epoch to train; give some phase epochs.")
+    for phase in recipe.phases:
+        if phase.schedule == "cosine" and phase.epochs and phase.warmup_epochs >= phase.epochs:
+            raise ValueError(
+                f"Phase '{phase.name}' warms up for {phase.warmup_epochs:g} of its {phase.epochs} epochs; "
+                "give it more epochs or a shorter warm-up."
+            )
 
 
-def hard_labels(faces: FaceSet, labels: str) -> tuple[np.ndarray, np.ndarray]:
-    """The class of each face, int64 [N], and where it is known, bool [N]; FER+ leads in "both"."""
-    if labels == "fer2013":
-        return faces.fer2013, np.ones(len(faces), dtype=bool)
-    return faces.ferplus, faces.agreed
+def held_out_rows(images: np.ndarray, fraction: float) -> np.ndarray:
+    """Where a picture, of uint8 [N, ...], is in the part that validation takes: bool [N]."""
+    digests = (hashlib.sha256(image.tobytes()).digest() for image in images)
+    return np.array([int.from_bytes(digest[:8]) < fraction * 2**64 for digest in digests], dtype=bool)
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
@@ -118,12 +143,18 @@ def calibrated(network: keras.Model, architecture: Architecture, temperature: fl
     return keras.Model(network.input, head(network.output), name=architecture.name)
 
 
+def _examples(faces: FaceSet, recipe: Recipe, architecture: Architecture) -> Examples:
+    targets, known = targets_for(faces, recipe.labels, architecture.classes)
+    return Examples(faces.images[known], targets[known])
+
+
 def _claim_folder(out: Path, config: TrainingConfig) -> None:
     text = json.dumps(asdict(config), indent=2) + "\n"
     path = out / "config.json"
     if out.exists() and not out.is_dir():
         raise ValueError(f"'{out}' is a file; give a folder for the training run.")
-    if path.exists() and path.read_text() != text:
+    # Without a finished epoch there is nothing that other settings could spoil.
+    if (out / _STATE).exists() and path.exists() and path.read_text() != text:
         raise ValueError(
             f"'{out}' holds a run with other settings; give another folder or the same settings."
         )
@@ -131,143 +162,37 @@ def _claim_folder(out: Path, config: TrainingConfig) -> None:
     path.write_text(text)
 
 
-def _fit(
-    architecture: Architecture,
-    fitted: tuple[np.ndarray, np.ndarray],
-    checked: tuple[np.ndarray, np.ndarray],
-    seed: int,
-    out: Path,
+def _write_counts(
+    parts: Mapping[str, FaceSet], recipe: Recipe, architecture: Architecture, out: Path
 ) -> None:
-    """Train a new network, writing the averaged weights of the best epoch to best.weights.h5."""
-    recipe = architecture.recipe
-    images, targets = fitted
-    keras.config.set_dtype_policy("mixed_bfloat16" if recipe.mixed_precision else "float32")
-    network = architecture.build(architecture)
-    keras.config.set_dtype_policy("float32")
-    trainer = keras.Sequential(
-        [keras.Input(network.input_shape[1:]), augmentation(architecture, seed), network]
-    )
-    average = _Average(network, architecture.build(architecture), recipe.ema_momentum)
-    steps = -(-len(images) // recipe.batch_size)
-    warmup = recipe.warmup_epochs * steps
-    optimizer = keras.optimizers.Adam(
-        keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=recipe.learning_rate / 10,
-            warmup_target=recipe.learning_rate,
-            warmup_steps=warmup,
-            decay_steps=max(recipe.epochs * steps - warmup, 1),
-        )
-    )
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
-    # XLA is slower than oneDNN for convolutions on a CPU.
-    trainer.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
-    average.averaged.compile(loss=loss, metrics=["accuracy"], jit_compile=False)
-    optimizer.build(trainer.trainable_variables)
-
-    # Layers hold the state of their random generators too, so that a resumed run draws the same.
-    variables = [v for layer in trainer.layers for v in layer.variables] + optimizer.variables
-    variables += [*average.averaged.weights, average.steps]
-    history = _load_state(out / "state.npz", variables)
-    for epoch in range(len(history), recipe.epochs):
-        started = time.monotonic()
-        order = np.random.default_rng((seed, epoch)).permutation(len(images))
-        fit = trainer.fit(
-            images[order],
-            targets[order],
-            batch_size=recipe.batch_size,
-            shuffle=False,
-            callbacks=[average],
-            verbose=0,
-        ).history
-        check = average.averaged.evaluate(*checked, batch_size=_PREDICT_BATCH, return_dict=True, verbose=0)
-        if check["loss"] < min((row["val_loss"] for row in history), default=np.inf):
-            average.averaged.save_weights(out / "best.weights.h5")
-        history.append(
-            {
-                "epoch": epoch + 1,
-                "learning_rate": float(optimizer.learning_rate),
-                "loss": fit["loss"][0],
-                "accuracy": fit["accuracy"][0],
-                "val_loss": check["loss"],
-                "val_accuracy": check["accuracy"],
-                "seconds": round(time.monotonic() - started, 1),
-            }
-        )
-        _save_state(out / "state.npz", variables, history)
-        _write_history(out / "history.csv", history)
-        _report(history[-1], recipe.epochs)
+    counts = {}
+    for part, faces in parts.items():
+        truth, known = hard_labels(faces, recipe.labels, architecture.classes)
+        of_class = np.bincount(truth[known], minlength=len(architecture.classes)).tolist()
+        counts[part] = dict(zip(architecture.classes, of_class, strict=True))
+    with (out / "class_counts.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["class", *counts])
+        writer.writerows([name, *(counts[part][name] for part in counts)] for name in architecture.classes)
+    draw_counts(counts, out / "class_counts.png")
 
 
-class _Average(keras.callbacks.Callback):
-    """Keeps a second network whose weights are the first one's, averaged over time (EMA).
-
-    The optimizer's own EMA leaves out the moving statistics of batch normalisation, without which the
-    averages do not fit the statistics; and `fit` puts it in place of the weights whenever it returns.
-    """
-
-    def __init__(self, network: keras.Model, averaged: keras.Model, momentum: float) -> None:
-        super().__init__()
-        self.averaged = averaged
-        self.steps = keras.Variable(0.0, trainable=False)
-        pairs = list(zip(averaged.weights, network.weights, strict=True))
-
-        @tf.function
-        def follow() -> None:
-            # Early averages forget faster, so that they are not held back by the random start.
-            kept = tf.minimum(momentum, (1 + self.steps.value) / (10 + self.steps.value))
-            for average, weight in pairs:
-                average.assign(average.value * kept + weight.value * (1 - kept))
-            self.steps.assign_add(1.0)
-
-        self._follow = follow
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Move the averages one step."""
-        self._follow()
+def _write_grid(fitted: Examples, config: TrainingConfig, architecture: Architecture, out: Path) -> None:
+    change = augmentation(config.recipe.augmentation, config.seed)
+    rows = {}
+    of_class = fitted.targets.argmax(axis=1)
+    for index, name in enumerate(architecture.classes):
+        if len(places := np.flatnonzero(of_class == index)):
+            original = fitted.images[places[:1]].astype(np.float32)
+            changed = change(np.repeat(original, _GRID_COLUMNS - 1, axis=0), training=True)
+            rows[name] = np.concatenate([original, changed])
+    draw_grid(rows, out / "augmented.png")
 
 
-def _load_state(path: Path, variables: list[keras.Variable]) -> list[dict[str, float]]:
-    """Put the saved values into the variables; the history that led there, empty without a saved state."""
-    if not path.exists():
-        return []
-    with np.load(path) as saved:
-        for i, variable in enumerate(variables):
-            variable.assign(saved[f"variable_{i}"])
-        return json.loads(str(saved["history"]))
-
-
-def _save_state(path: Path, variables: list[keras.Variable], history: list[dict[str, float]]) -> None:
-    values = {f"variable_{i}": variable.numpy() for i, variable in enumerate(variables)}
-    partial = path.with_name("partial-" + path.name)
-    np.savez(partial, history=json.dumps(history), **values)
-    os.replace(partial, path)
-
-
-def _write_history(path: Path, history: list[dict[str, float]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, _HISTORY)
-        writer.writeheader()
-        writer.writerows(history)
-
-
-def _draw_curves(out: Path) -> None:
+def _draw_history(out: Path) -> None:
     with (out / "history.csv").open(newline="") as file:
-        history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        epochs = [row["epoch"] for row in history]
-        axes.plot(epochs, [row[name] for row in history], label="training, augmented")
-        axes.plot(epochs, [row["val_" + name] for row in history], label="validation, averaged weights")
-        axes.set(title=name, xlabel="epoch")
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.savefig(out / "curves.png", dpi=120)
-
-
-def _report(row: dict[str, float], epochs: int) -> None:
-    print(
-        f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4f}, validation loss {row['val_loss']:.4f}, "
-        f"validation accuracy {row['val_accuracy']:.1%}, {row['seconds']:.0f} s",
-        file=sys.stderr,
-        flush=True,
-    )
+        rows = [
+            {name: value if name == "phase" else float(value) for name, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
+    draw_curves(rows, out / "curves.png")

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from pipeline.errors import RunError, UsageError, WorkerDiedError
+from pipeline.training_options import Grouped, GroupedCommand, data_options, overrides, recipe_options
 from schemas import VERSION
 
 _BEAM_OPTIONS = "beam_options"
@@ -308,14 +309,6 @@ def demo(ctx: click.Context, out: str | None) -> None:
     ctx.invoke(run, inputs=(str(clip()),), out=out or new_folder())
 
 
-_data_option = click.option(
-    "--data",
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="FER2013 Parquet file.",
-)
-
-
 @contextmanager
 def _train_extra() -> Iterator[None]:
     """Around imports that need what only training and evaluation use."""
@@ -330,65 +323,102 @@ def _train_extra() -> Iterator[None]:
         ) from error
 
 
-@main.command()
-@click.option("--model", required=True, metavar="NAME", help="Architecture to train, such as cnn48.")
-@_data_option
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
-@click.option("--labels", type=click.Choice(["ferplus", "fer2013", "both"]), default="both")
-@click.option("--epochs", type=click.IntRange(min=1), help="Default: the model's own recipe.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Default: the model's own recipe.")
-@click.option(
-    "--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Default: the model's own recipe."
+@main.command(
+    cls=GroupedCommand,
+    epilog="What is left out is as in the model's own recipe. Under Phases, VALUE counts for every phase and "
+    "PHASE=VALUE for one; such options may be repeated.",
 )
-@click.option("--seed", type=int, default=0)
+@click.argument("model")
+@data_options
+@click.option(
+    "-o",
+    "--output",
+    cls=Grouped,
+    group="Run",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the run.",
+)
+@click.option("--seed", cls=Grouped, group="Run", type=int, default=0, help="Of everything random.")
+@click.option(
+    "--backbone-weights",
+    cls=Grouped,
+    group="Run",
+    metavar="imagenet|none|FILE",
+    help="What a backbone starts from; the model's own choice when left out.",
+)
+@recipe_options
 @_debug_option
 def train(
     model: str,
     data: Path,
+    votes: Path | None,
     output: Path,
-    labels: str,
-    epochs: int | None,
-    batch_size: int | None,
-    learning_rate: float | None,
     seed: int,
+    backbone_weights: str | None,
+    **options: Any,
 ) -> None:
-    """Train a model; run the same command again to resume."""
+    """Train MODEL, such as cnn48, by its own recipe; run the same command again to go on after a cut."""
     with _train_extra():
-        from models import evaluation, training
-    from models.classifier import load_classifier
-    from models.data import read_parquet
+        from models import training
+    from models.recipes import changed_recipe
     from models.registry import get_architecture
 
-    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     try:
-        chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        recipe = replace(get_architecture(model).recipe, **chosen)
-        path = training.train(training.TrainingConfig(model, str(data), labels, seed, recipe), output)
-        figures = evaluation.evaluate(load_classifier(str(path)), read_parquet(data, "PublicTest"))
+        recipe = changed_recipe(get_architecture(model).recipe, **overrides(options))
+        config = training.TrainingConfig(
+            model, str(data), seed, recipe, str(votes) if votes else None, backbone_weights
+        )
+        training.train(config, output)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    (output / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
-    click.echo(evaluation.as_text(figures))
+    click.echo((output / "evaluation" / "evaluation.txt").read_text(encoding="utf-8"), nl=False)
 
 
-@main.command()
-@click.option("--model", required=True, metavar="NAME|FILE", help="Saved weights by name, or a .keras file.")
-@_data_option
-@click.option("--usage", default="PublicTest", help="Which part of the data.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@main.command(cls=GroupedCommand)
+@click.option(
+    "--model",
+    "names",
+    cls=Grouped,
+    group="Models",
+    required=True,
+    multiple=True,
+    metavar="NAME|FILE",
+    help="Saved weights by name, or a .keras file; give several to compare them.",
+)
+@data_options
+@click.option(
+    "--usage", cls=Grouped, group="Data", help="Which part of the data; its test part when left out."
+)
+@click.option("--json", "as_json", cls=Grouped, group="Output", is_flag=True, help="Print JSON.")
+@click.option(
+    "-o",
+    "--output",
+    cls=Grouped,
+    group="Output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for confusion matrices and reliability plots, and the figures as text and JSON.",
+)
 @_debug_option
-def evaluate(model: str, data: Path, usage: str, as_json: bool) -> None:
-    """Measure a saved model on labelled faces."""
+def evaluate(
+    names: tuple[str, ...],
+    data: Path,
+    votes: Path | None,
+    usage: str | None,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Measure saved models on labelled faces, and set them side by side."""
     with _train_extra():
         from models import evaluation
-    from models.classifier import load_classifier
-    from models.data import read_parquet
 
     try:
-        figures = evaluation.evaluate(load_classifier(model), read_parquet(data, usage))
+        measured = evaluation.evaluate_all(names, data, usage, votes)
+        if output:
+            evaluation.write_evaluation(measured, output)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    click.echo(json.dumps(figures) if as_json else evaluation.as_text(figures))
+    click.echo(evaluation.as_json(measured) if as_json else evaluation.as_text(measured))
 
 
 @main.command()

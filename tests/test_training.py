@@ -1,20 +1,23 @@
-"""Training data, labels, augmentation, resuming and calibration."""
+"""Labels, splits, calibration, and the folder of a training run."""
 
+import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from models import training
-from models.augmentation import RandomAffine, augmentation
+from models.classifier import load_classifier
 from models.data import FaceSet, read_parquet, read_training, soft_targets
-from models.registry import get_architecture
-from pipeline.cli import main
+from models.datasets import read_usage
+from models.registry import ARCHITECTURES
+from models.spec import Phase
 from schemas.emotions import EMOTIONS
 from tests.tiny_faces import write_faces
+from tests.tiny_networks import SIZE, TINY, TWO, register
 
 
 @pytest.fixture(scope="module")
@@ -71,38 +74,12 @@ def test_soft_targets_of_each_kind_of_label():
         soft_targets(faces, "other")
 
 
-def test_copies_of_a_picture_are_on_the_same_side_of_the_split():
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.3])
+def test_copies_of_a_picture_are_on_the_same_side_of_the_split(fraction):
     images = np.random.default_rng(0).integers(0, 256, (2000, 4, 4, 1), dtype=np.uint8)
-    held_out = training.held_out_rows(np.concatenate([images, images]))
+    held_out = training.held_out_rows(np.concatenate([images, images]), fraction)
     np.testing.assert_array_equal(held_out[:2000], held_out[2000:])
-    assert 0.07 < held_out.mean() < 0.13
-
-
-def test_affine_changes_only_training_and_repeats_with_its_seed():
-    images = np.random.default_rng(0).uniform(0, 255, (4, 48, 48, 1)).astype(np.float32)
-    np.testing.assert_array_equal(RandomAffine(10, 0.1, 0.1, seed=1)(images, training=False), images)
-    first = RandomAffine(10, 0.1, 0.1, seed=1)(images, training=True)
-    np.testing.assert_array_equal(first, RandomAffine(10, 0.1, 0.1, seed=1)(images, training=True))
-    assert np.abs(first - images).max() > 10
-    still = RandomAffine(0, 0, 0, seed=1)(images, training=True)
-    np.testing.assert_allclose(still, images, atol=1e-3)
-
-
-def test_affine_turns_about_the_centre():
-    image = np.zeros((64, 49, 49, 1), np.float32)
-    image[:, 23:26, 23:26] = 255
-    turned = RandomAffine(90, 0, 0, seed=0)(image, training=True).numpy()
-    np.testing.assert_allclose(turned[:, 24, 24], 255, atol=1)
-
-
-def test_augmented_pixels_stay_in_range():
-    layers = augmentation(get_architecture("cnn48"), seed=0)
-    images = np.random.default_rng(0).uniform(0, 255, (32, 48, 48, 1)).astype(np.float32)
-    changed = layers(images, training=True).numpy()
-    assert changed.shape == images.shape
-    assert changed.min() >= 0
-    assert changed.max() <= 255
-    np.testing.assert_array_equal(layers(images, training=False), images)
+    assert held_out.mean() == pytest.approx(fraction, abs=0.03)
 
 
 def test_temperature_is_found_again():
@@ -112,66 +89,127 @@ def test_temperature_is_found_again():
     assert training.fit_temperature(logits * 3, truth) == pytest.approx(3, rel=0.05)
 
 
-@pytest.fixture(scope="module")
-def config(data):
-    recipe = replace(get_architecture("cnn48").recipe, epochs=2, batch_size=32)
-    return training.TrainingConfig("cnn48", str(data), "both", 7, recipe)
+def small_run(data, **changes):
+    recipe = replace(TINY.recipe, **changes)
+    return training.TrainingConfig("tiny", str(data), 7, recipe)
+
+
+@pytest.fixture(autouse=True)
+def networks(monkeypatch):
+    register(monkeypatch)
 
 
 @pytest.fixture(scope="module")
-def finished(config, tmp_path_factory):
-    return training.train(config, tmp_path_factory.mktemp("run"))
+def finished(data, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        register(patch)
+        return training.train(small_run(data), tmp_path_factory.mktemp("run"))
 
 
-def test_a_run_leaves_its_folder(finished, config):
+def is_png(path):
+    return path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_leaves_its_folder(finished, data):
     folder = finished.parent
-    assert json.loads((folder / "config.json").read_text())["recipe"]["epochs"] == 2
-    history = (folder / "history.csv").read_text().splitlines()
-    assert len(history) == 3
-    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    config = json.loads((folder / "config.json").read_text())
+    assert config["recipe"]["phases"][0]["epochs"] == 2
+    assert len((folder / "history.csv").read_text().splitlines()) == 3
+    assert all(is_png(folder / f"{name}.png") for name in ("curves", "augmented", "class_counts"))
     model = keras.models.load_model(finished)
-    assert model.count_params() == 1_470_951
     assert model.layers[-1].classes == list(EMOTIONS)
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    counts = list(csv.DictReader((folder / "class_counts.csv").open()))
+    assert [row["class"] for row in counts] == list(EMOTIONS)
+    assert sum(int(row["training"]) + int(row["validation"]) for row in counts) == 96
+    assert [int(row["test"]) for row in counts] == np.bincount(
+        read_parquet(data, "PublicTest").fer2013
+    ).tolist()
 
 
-def test_a_cut_run_goes_on_as_if_it_had_not_been(finished, config, tmp_path, monkeypatch):
-    def power_cut(row, epochs):
-        raise KeyboardInterrupt
+def test_a_run_measures_itself_on_what_it_did_not_train_on(finished):
+    folder = finished.parent / "evaluation"
+    measured = json.loads((folder / "evaluation.json").read_text())
+    held_out = training.held_out_rows(read_usage(Path(small_data(finished)), "Training", SIZE, 3).images, 0.1)
+    assert [(each["model"], each["part"], each["labels"], each["n"]) for each in measured] == [
+        ("tiny", "validation", "fer2013", held_out.sum()),
+        ("tiny", "validation", "ferplus", held_out.sum()),
+        ("tiny", "PublicTest", "fer2013", 40),
+        ("tiny", "PublicTest", "ferplus", 40),
+    ]
+    pictures = sorted(path.name for path in folder.glob("tiny-publictest-ferplus-*"))
+    assert pictures == [f"tiny-publictest-ferplus-{kind}.png" for kind in ("confusion", "reliability")]
+    assert "macro avg" in (folder / "evaluation.txt").read_text()
 
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "_report", power_cut)
-        with pytest.raises(KeyboardInterrupt):
-            training.train(config, tmp_path / "cut")
-    assert not (tmp_path / "cut" / "model.keras").exists()
-    resumed = training.train(config, tmp_path / "cut")
-    straight = keras.models.load_model(finished).get_weights()
-    for expected, weight in zip(straight, keras.models.load_model(resumed).get_weights(), strict=True):
-        np.testing.assert_allclose(weight, expected, atol=1e-5)
+
+def small_data(finished):
+    return json.loads((finished.parent / "config.json").read_text())["data"]
 
 
-def test_a_finished_run_is_not_done_again(finished, config):
+def test_a_finished_run_is_not_done_again(finished, data):
     before = finished.stat().st_mtime_ns
-    assert training.train(config, finished.parent) == finished
+    assert training.train(small_run(data), finished.parent) == finished
     assert finished.stat().st_mtime_ns == before
 
 
-def test_a_folder_with_another_run_is_refused(finished, config):
+def test_a_folder_with_another_run_is_refused(finished, data):
     with pytest.raises(ValueError, match="other settings"):
-        training.train(replace(config, seed=8), finished.parent)
+        training.train(replace(small_run(data), seed=8), finished.parent)
 
 
-def test_the_command_refuses_what_it_cannot_do(data, tmp_path):
-    arguments = ["train", "--data", str(data), "-o", str(tmp_path / "run")]
-    result = CliRunner().invoke(main, [*arguments, "--model", "nope"])
-    assert result.exit_code == 2
-    assert "There is no model 'nope'; choose one of cnn48" in result.stderr
+def test_a_folder_whose_run_came_to_nothing_is_taken_over(data, tmp_path):
+    wrong = small_run(data, phases=(Phase("x", 1, 1e-3, backbone=(4, 99)),))
+    with pytest.raises(ValueError, match="has 6 layers"):
+        training.train(wrong, tmp_path)
+    training.train(small_run(data, phases=(Phase("x", 1, 1e-3),)), tmp_path)
+    assert "99" not in (tmp_path / "config.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("phases", "message"),
+    [
+        ((Phase("a", 1, 1.0), Phase("a", 2, 1.0)), "a, a need names of their own"),
+        ((Phase("a", 0, 1.0),), "no epoch to train"),
+        ((Phase("a", 3, 1.0, warmup_epochs=3, schedule="cosine"),), "warms up for 3 of its 3 epochs"),
+    ],
+)
+def test_recipes_that_cannot_be_followed_are_refused(data, tmp_path, phases, message):
+    with pytest.raises(ValueError, match=message):
+        training.train(small_run(data, phases=phases), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    result = CliRunner().invoke(main, [*arguments, "--model", "cnn48", "--epochs", "0"])
-    assert result.exit_code == 2
-    (tmp_path / "file").write_text("")
-    result = CliRunner().invoke(
-        main, ["train", "--data", str(data), "-o", str(tmp_path / "file"), "--model", "cnn48"]
-    )
-    assert result.exit_code == 2
-    assert "is a file" in result.stderr
+
+
+def test_backbone_weights_reach_the_build_once_and_need_a_backbone(data, tmp_path, monkeypatch):
+    asked = []
+
+    def build(architecture):
+        asked.append(architecture.backbone_weights)
+        return TINY.build(architecture)
+
+    monkeypatch.setitem(ARCHITECTURES, "tiny", replace(TINY, build=build))
+    config = small_run(data, phases=(Phase("x", 1, 1e-3),))
+    training.train(replace(config, backbone_weights="imagenet"), tmp_path)
+    assert asked == ["imagenet", "none"]  # the second takes the weights of the best epoch
+    with pytest.raises(ValueError, match="'cnn48' has no backbone"):
+        training.train(replace(config, model="cnn48", backbone_weights="none"), tmp_path / "other")
+
+
+def test_a_model_of_two_classes_learns_from_their_pictures_alone(data, tmp_path):
+    path = training.train(training.TrainingConfig("two", str(data), 0, TWO.recipe), tmp_path)
+    faces = read_usage(data, "Training", SIZE, 1)
+    counts = {row["class"]: row for row in csv.DictReader((tmp_path / "class_counts.csv").open())}
+    held_out = training.held_out_rows(faces.images, 0.3)
+    assert list(counts) == ["happy", "sad"]
+    for name, row in counts.items():
+        of_class = faces.fer2013 == EMOTIONS.index(name)
+        assert (int(row["training"]), int(row["validation"])) == (
+            (of_class & ~held_out).sum(),
+            (of_class & held_out).sum(),
+        )
+    classifier = load_classifier(str(path))
+    assert classifier.classes == ("happy", "sad")
+    test = read_usage(data, "PublicTest", SIZE, 1)
+    for column, name in enumerate(classifier.classes):
+        probabilities = classifier.predict(test.images[test.fer2013 == EMOTIONS.index(name)])
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+        assert (probabilities[:, column] > 0.5).all()  # brightness tells them apart
