@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from models.spec import Architecture, CropSpec, Recipe
+from models.spec import Architecture, Augmentation, CropSpec, Phase, Recipe
 
 
 def build(architecture: Architecture) -> keras.Model:
@@ -41,19 +41,12 @@ CNN48 = Architecture(
     trainable_parameters=1_469_543,
     crop=CropSpec(scale=0.9),
     recipe=Recipe(
-        epochs=100,
+        phases=(Phase("train", epochs=100, learning_rate=1e-3, warmup_epochs=1, schedule="cosine"),),
         batch_size=64,
-        learning_rate=1e-3,
-        warmup_epochs=1,
-        label_smoothing=0.0,
+        augmentation=Augmentation(
+            rotation=10, shift=0.1, zoom=0.1, flip=True, brightness=0.2, contrast=0.3, cutout=0.4
+        ),
         ema_momentum=0.999,
-        rotation=10,
-        shift=0.1,
-        zoom=0.1,
-        flip=True,
-        brightness=0.1,
-        contrast=0.3,
-        cutout=0.4,
         mixed_precision=True,
     ),
     source="R0",
