@@ -69,18 +69,21 @@ def read_model_spec(name_or_path: str) -> ModelSpec:
     )
 
 
+def shipped_weights() -> list[str]:
+    """The names of the saved models in the package."""
+    return sorted(file.stem for file in _WEIGHTS.glob("*.keras"))
+
+
 def _find(name_or_path: str) -> Path:
     if name_or_path.endswith(".keras"):
         path = Path(name_or_path)
         if not path.is_file():
             raise ValueError(f"There is no model file '{path}'; check the path.")
         return path
-    path = _WEIGHTS / f"{name_or_path}.keras"
-    known = sorted(file.stem for file in _WEIGHTS.glob("*.keras"))
-    if name_or_path not in known:
-        choices = ", ".join([*known, "or the path of a .keras file"])
+    if name_or_path not in shipped_weights():
+        choices = ", ".join([*shipped_weights(), "or the path of a .keras file"])
         raise ValueError(f"There is no model '{name_or_path}'; choose {choices}.")
-    return path
+    return _WEIGHTS / f"{name_or_path}.keras"
 
 
 def make_crop(image: np.ndarray, box: tuple[float, float, float, float], spec: ModelSpec) -> np.ndarray:
@@ -109,14 +112,20 @@ def make_crop(image: np.ndarray, box: tuple[float, float, float, float], spec: M
     return cv2.resize(square, (size, size), interpolation=interpolation).reshape(size, size, spec.channels)
 
 
+def load_network(spec: ModelSpec) -> Any:
+    """The saved Keras model: pixels [N, input_size, input_size, channels], 0 to 255, to probabilities."""
+    import keras
+
+    import models.output  # noqa: F401 - registers the output layer that the file names
+
+    return keras.models.load_model(spec.path, compile=False)
+
+
 class Classifier:
     """A loaded model. `classes`, `input_size`, `channels`, `crop` and `sha256` are those of its `spec`."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        import keras
         import tensorflow as tf
-
-        import models.output  # noqa: F401 - registers the output layer that the file names
 
         self.spec = spec
         self.classes = spec.classes
@@ -124,7 +133,7 @@ class Classifier:
         self.channels = spec.channels
         self.crop = spec.crop
         self.sha256 = spec.sha256
-        model = keras.models.load_model(spec.path, compile=False)
+        model = load_network(spec)
         self._shape = (spec.input_size, spec.input_size, spec.channels)
 
         def probabilities(pixels: Any) -> Any:

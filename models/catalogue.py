@@ -1,0 +1,60 @@
+"""What there is: every architecture with its size and the weights that ship for it, without Keras."""
+
+from typing import Any
+
+from models.classifier import load_network, read_model_spec, shipped_weights
+from models.registry import ARCHITECTURES, get_architecture
+from schemas.emotions import EMOTIONS
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """One entry an architecture, ready for JSON.
+
+    Keys: name, parameters, trainable_parameters, input_shape ([height, width, channels]), classes (names,
+    in the order of the probabilities), weights (files in the package, none to several), source (the
+    reference system, see docs/models.md).
+    """
+    shipped = [read_model_spec(name) for name in shipped_weights()]
+    return [
+        {
+            "name": architecture.name,
+            "parameters": architecture.parameters,
+            "trainable_parameters": architecture.trainable_parameters,
+            "input_shape": [architecture.input_size, architecture.input_size, architecture.channels],
+            "classes": list(architecture.classes),
+            "weights": [spec.path.name for spec in shipped if spec.architecture == architecture.name],
+            "source": architecture.source,
+        }
+        for architecture in ARCHITECTURES.values()
+    ]
+
+
+def as_text(entries: list[dict[str, Any]]) -> str:
+    """The entries of `catalogue` as a table to read."""
+    lines = [
+        f"{'name':<21}{'parameters':>11}{'trainable':>12}  {'input':<11}{'classes':<12}{'weights':<16}source"
+    ]
+    for entry in entries:
+        shape = "x".join(map(str, entry["input_shape"]))
+        classes = str(len(EMOTIONS)) if entry["classes"] == [*EMOTIONS] else ", ".join(entry["classes"])
+        lines.append(
+            f"{entry['name']:<21}{entry['parameters']:>11,}{entry['trainable_parameters']:>12,}  {shape:<11}"
+            f"{classes:<12}{', '.join(entry['weights']) or 'none':<16}{entry['source']}"
+        )
+    return "\n".join(lines)
+
+
+def network_of(name: str) -> Any:
+    """The Keras model of an architecture, untrained, or of a saved model.
+
+    name: of an architecture or of weights in the package, or a path ending in .keras.
+
+    Raises ValueError when there is no such model or the file is not one of ours.
+    """
+    if name.endswith(".keras") or name in shipped_weights():
+        return load_network(read_model_spec(name))
+    if name not in ARCHITECTURES:
+        choices = ", ".join([*ARCHITECTURES, *shipped_weights()])
+        raise ValueError(f"There is no model '{name}'; choose {choices}, or the path of a .keras file.")
+    architecture = get_architecture(name)
+    return architecture.build(architecture)
