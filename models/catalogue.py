@@ -3,6 +3,7 @@
 from typing import Any
 
 from models.classifier import load_network, read_model_spec, shipped_weights
+from models.columns import in_columns
 from models.registry import ARCHITECTURES, get_architecture
 from schemas.emotions import EMOTIONS
 
@@ -31,17 +32,21 @@ def catalogue() -> list[dict[str, Any]]:
 
 def as_text(entries: list[dict[str, Any]]) -> str:
     """The entries of `catalogue` as a table to read."""
-    lines = [
-        f"{'name':<21}{'parameters':>11}{'trainable':>12}  {'input':<11}{'classes':<12}{'weights':<16}source"
-    ]
+    rows = [("name", "parameters", "trainable", "input", "classes", "weights", "source")]
     for entry in entries:
-        shape = "x".join(map(str, entry["input_shape"]))
-        classes = str(len(EMOTIONS)) if entry["classes"] == [*EMOTIONS] else ", ".join(entry["classes"])
-        lines.append(
-            f"{entry['name']:<21}{entry['parameters']:>11,}{entry['trainable_parameters']:>12,}  {shape:<11}"
-            f"{classes:<12}{', '.join(entry['weights']) or 'none':<16}{entry['source']}"
+        every = entry["classes"] == [*EMOTIONS]
+        rows.append(
+            (
+                entry["name"],
+                f"{entry['parameters']:,}",
+                f"{entry['trainable_parameters']:,}",
+                "x".join(map(str, entry["input_shape"])),
+                "all seven" if every else ", ".join(entry["classes"]),
+                ", ".join(entry["weights"]) or "none",
+                entry["source"],
+            )
         )
-    return "\n".join(lines)
+    return "\n".join(in_columns(rows, numbers=(1, 2)))
 
 
 def network_of(name: str) -> Any:

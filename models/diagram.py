@@ -9,6 +9,8 @@ from typing import Final
 import keras
 from PIL import Image, ImageDraw, ImageFont
 
+from models.columns import in_columns
+
 # Layers that are drawn, by a word in their class's name, with colour (Okabe and Ito's) and legend. The
 # others (activation, normalisation, dropout, padding) belong to the box before them.
 _KINDS: Final = {
@@ -49,14 +51,11 @@ def layer_table(network: keras.Model) -> str:
     """
     header = ("layer", "kind", "output", "parameters", "from")
     rows = [header, *_rows(network, "")]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {output:<{widths[2]}}  {count:>{widths[3]}}  {inputs}"
-        for name, kind, output, count, inputs in rows
-    ]
     total = network.count_params()
     trainable = sum(prod(weight.shape) for weight in network.trainable_weights)
-    return "\n".join([*map(str.rstrip, lines), f"{total:,} parameters, {trainable:,} of them trainable"])
+    return "\n".join(
+        [*in_columns(rows, numbers=(3,)), f"{total:,} parameters, {trainable:,} of them trainable"]
+    )
 
 
 def _rows(network: keras.Model, prefix: str) -> Iterator[tuple[str, str, str, str, str]]:

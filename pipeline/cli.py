@@ -395,11 +395,15 @@ def show_model(model: str, output: str | None) -> None:
     from models.diagram import layer_table, layered_picture
 
     picture = output or f"{Path(model).stem if model.endswith('.keras') else model}.png"
+    if not picture.endswith(".png"):
+        raise UsageError(f"'{picture}' is no name for a picture; give one that ends in .png.")
     try:
         network = network_of(model)
         layered_picture(network).save(picture)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"'{picture}' cannot be written: {error.strerror}.") from error
     click.echo(layer_table(network))
     click.echo(f"Drawn in {picture}.")
 
