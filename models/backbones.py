@@ -46,20 +46,18 @@ def apply_backbone(pixels: keras.KerasTensor, application: str, weights: str | N
     return backbone(scaled)
 
 
-def backbone_of(network: keras.Model) -> keras.Model:
-    """The backbone nested in a network; ValueError when there is none."""
-    nested = [layer for layer in network.layers if isinstance(layer, keras.Model)]
-    if not nested:
-        raise ValueError(f"The model '{network.name}' has no backbone; leave out what is for backbones.")
-    return nested[0]
+def backbone_of(network: keras.Model) -> keras.Model | None:
+    """The backbone nested in a network; None without one."""
+    return next((layer for layer in network.layers if isinstance(layer, keras.Model)), None)
 
 
 def backbone_layers(network: keras.Model) -> list[layers.Layer]:
-    """The layers of the backbone nested in a network, in the order and with the indices of Keras.
+    """The layers of the backbone nested in a network, with the indices of Keras; none without one.
 
-    ResNet50 has 175, the input layer first. ValueError when the network has no backbone.
+    ResNet50 has 175, the input layer first. EfficientNet lacks the two that scale pixels.
     """
-    return backbone_of(network).layers
+    backbone = backbone_of(network)
+    return backbone.layers if backbone else []
 
 
 def start_backbone(backbone: keras.Model, weights: str) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from models.classifier import load_network, read_model_spec, shipped_weights
 from models.columns import in_columns
-from models.registry import ARCHITECTURES, get_architecture
+from models.registry import ARCHITECTURES, build_at_random
 from schemas.emotions import EMOTIONS
 
 
@@ -61,5 +61,4 @@ def network_of(name: str) -> Any:
     if name not in ARCHITECTURES:
         choices = ", ".join([*ARCHITECTURES, *shipped_weights()])
         raise ValueError(f"There is no model '{name}'; choose {choices}, or the path of a .keras file.")
-    architecture = get_architecture(name)
-    return architecture.build(architecture)
+    return build_at_random(ARCHITECTURES[name])

@@ -53,9 +53,8 @@ def layer_table(network: keras.Model) -> str:
     rows = [header, *_rows(network, "")]
     total = network.count_params()
     trainable = sum(prod(weight.shape) for weight in network.trainable_weights)
-    return "\n".join(
-        [*in_columns(rows, numbers=(3,)), f"{total:,} parameters, {trainable:,} of them trainable"]
-    )
+    totals = f"{total:,} parameters, {trainable:,} of them trainable"
+    return "\n".join([*in_columns(rows, numbers=(3,)), totals])
 
 
 def _rows(network: keras.Model, prefix: str) -> Iterator[tuple[str, str, str, str, str]]:

@@ -1,6 +1,7 @@
 """Every architecture by name."""
 
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from models.architectures.cnn48 import CNN48
 from models.architectures.cnn100 import CNN100
@@ -34,3 +35,8 @@ def get_architecture(name: str) -> Architecture:
     if name not in ARCHITECTURES:
         raise ValueError(f"There is no model '{name}'; choose one of {', '.join(ARCHITECTURES)}.")
     return ARCHITECTURES[name]
+
+
+def build_at_random(architecture: Architecture) -> Any:
+    """The Keras model of an architecture with random weights, also in its backbone; nothing is downloaded."""
+    return architecture.build(replace(architecture, backbone_weights="none"))

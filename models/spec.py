@@ -34,7 +34,7 @@ class Augmentation:
     way (0.1 moves the top row against the bottom row by a tenth of the height). zoom: 0.1 scales each
     axis between 0.9 and 1.1. brightness: 0.1 multiplies pixels by 0.9 to 1.1. contrast: the same, about
     each picture's mean. cutout: largest area, as a part of the picture, of a rectangle that is greyed
-    out in every second picture. fill: what comes in from outside, the border repeated or black.
+    out in about every fourth picture. fill: what comes in from outside, the border repeated or black.
     """
 
     rotation: float = 0.0

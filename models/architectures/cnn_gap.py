@@ -1,6 +1,5 @@
 """cnn-gap: a small network without a backbone, trained like resnet50-hybrid to compare."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from models.architectures import FER2013_CROP
@@ -43,9 +42,8 @@ CNN_GAP = Architecture(
     trainable_parameters=652_551,
     crop=FER2013_CROP,
     # There is nothing to unfreeze: one phase, as long as the other rivals' together.
-    recipe=replace(
-        recipe(0),
-        phases=(
+    recipe=recipe(
+        (
             Phase(
                 "train",
                 epochs=100,
@@ -55,7 +53,7 @@ CNN_GAP = Architecture(
                 warmup_epochs=3,
                 schedule="cosine",
             ),
-        ),
+        )
     ),
     source="R4",
 )

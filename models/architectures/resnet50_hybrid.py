@@ -72,8 +72,8 @@ def classify(
     return keras.Model(inputs, logits, name=architecture.name)
 
 
-def recipe(backbone_layers: int) -> Recipe:
-    """The source's three phases, for a backbone of so many layers.
+def phases(backbone_layers: int) -> tuple[Phase, ...]:
+    """The source's three phases, for a backbone of so many layers; the second one has three steps.
 
     The source unfreezes ResNet50's 175 layers from 160, 140 and 100 on; other backbones from the same
     parts of their depth.
@@ -82,7 +82,7 @@ def recipe(backbone_layers: int) -> Recipe:
     def unfrozen(start: int, epochs: int, learning_rate: float) -> Phase:
         first = start * backbone_layers // 175
         return Phase(
-            f"from layer {first}",
+            f"unfreeze-{first}",
             epochs=epochs,
             learning_rate=learning_rate,
             optimizer="adamw",
@@ -100,14 +100,19 @@ def recipe(backbone_layers: int) -> Recipe:
         schedule="cosine",
         backbone="frozen",
     )
+    return (
+        head,
+        unfrozen(160, 15, 1e-5),
+        unfrozen(140, 15, 5e-6),
+        unfrozen(100, 20, 1e-6),
+        Phase("head-again", epochs=20, learning_rate=1e-7, backbone="frozen"),
+    )
+
+
+def recipe(phases: tuple[Phase, ...]) -> Recipe:
+    """All that the source's models have in common, whatever their phases."""
     return Recipe(
-        phases=(
-            head,
-            unfrozen(160, 15, 1e-5),
-            unfrozen(140, 15, 5e-6),
-            unfrozen(100, 20, 1e-6),
-            Phase("head again", epochs=20, learning_rate=1e-7, backbone="frozen"),
-        ),
+        phases=phases,
         batch_size=64,
         # The source's shear of 0.4 is in degrees, as Keras's ImageDataGenerator has it.
         augmentation=Augmentation(
@@ -131,9 +136,9 @@ RESNET50_HYBRID = Architecture(
     parameters=77_360_873,
     trainable_parameters=77_307_753,
     crop=FER2013_CROP,
-    recipe=recipe(175),
+    recipe=recipe(phases(175)),
     source="R4",
-    backbone_weights="none",
+    backbone_weights="auto",
 )
 
 RESNET50_HYBRID_RGB = Architecture(
@@ -144,7 +149,7 @@ RESNET50_HYBRID_RGB = Architecture(
     parameters=77_360_903,
     trainable_parameters=77_307_783,
     crop=FER2013_CROP,
-    recipe=recipe(175),
+    recipe=recipe(phases(175)),
     source="R4",
-    backbone_weights="none",
+    backbone_weights="auto",
 )

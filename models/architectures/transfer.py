@@ -4,7 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from models.architectures import FER2013_CROP
-from models.architectures.resnet50_hybrid import BACKBONE_SIZE, classify, grey_to_rgb, recipe
+from models.architectures.resnet50_hybrid import BACKBONE_SIZE, classify, grey_to_rgb, phases, recipe
 from models.spec import Architecture, Augmentation, Phase, Recipe
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ EFFICIENTNETB2 = Architecture(
         early_stopping=12,
     ),
     source="R3",
-    backbone_weights="none",
+    backbone_weights="auto",
 )
 
 MOBILENETV3SMALL = Architecture(
@@ -80,9 +80,9 @@ MOBILENETV3SMALL = Architecture(
     parameters=1_238_135,
     trainable_parameters=1_226_023,
     crop=FER2013_CROP,
-    recipe=recipe(156),
+    recipe=recipe(phases(156)),
     source="R4",
-    backbone_weights="none",
+    backbone_weights="auto",
 )
 
 EFFICIENTNETB3 = Architecture(
@@ -93,9 +93,9 @@ EFFICIENTNETB3 = Architecture(
     parameters=11_574_063,
     trainable_parameters=11_486_767,
     crop=FER2013_CROP,
-    recipe=recipe(382),
+    recipe=recipe(phases(382)),
     source="R4",
-    backbone_weights="none",
+    backbone_weights="auto",
 )
 
 XCEPTION = Architecture(
@@ -106,7 +106,7 @@ XCEPTION = Architecture(
     parameters=21_914_159,
     trainable_parameters=21_859_631,
     crop=FER2013_CROP,
-    recipe=recipe(132),
+    recipe=recipe(phases(132)),
     source="R4",
-    backbone_weights="none",
+    backbone_weights="auto",
 )
