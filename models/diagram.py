@@ -32,6 +32,9 @@ _LABEL_ROWS: Final = 3
 _SLANT: Final = 0.3  # of a box's height, by which its far side is moved to the right and up
 
 
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
 @dataclass(frozen=True)
 class _Box:
     """A drawn layer: pixels on its front face, its kind, and the shape it gives, without the batch."""
@@ -146,9 +149,7 @@ def _shade(color: str, factor: float) -> tuple[int, ...]:
     return tuple(min(255, round(channel * factor)) for channel in channels)
 
 
-def _draw_labels(
-    draw: ImageDraw.ImageDraw, labelled: list[tuple[int, _Box]], base: int, font: ImageFont.FreeTypeFont
-) -> None:
+def _draw_labels(draw: ImageDraw.ImageDraw, labelled: list[tuple[int, _Box]], base: int, font: _Font) -> None:
     """Shapes in a few rows, each in the first one where it does not run into the label before."""
     ends = [0] * _LABEL_ROWS
     for left, box in labelled:
@@ -160,7 +161,7 @@ def _draw_labels(
         ends[row] = left + round(font.getlength(text)) + 10
 
 
-def _draw_legend(draw: ImageDraw.ImageDraw, boxes: list[_Box], y: int, font: ImageFont.FreeTypeFont) -> None:
+def _draw_legend(draw: ImageDraw.ImageDraw, boxes: list[_Box], y: int, font: _Font) -> None:
     x = _MARGIN
     for legend, color in dict.fromkeys((box.legend, box.color) for box in boxes):
         draw.rectangle((x, y, x + 12, y + 12), fill=color, outline=_EDGE)
