@@ -100,18 +100,21 @@ def read_model_spec(name_or_path: str) -> ModelSpec:
     )
 
 
+def shipped_weights() -> list[str]:
+    """The names of the saved models in the package."""
+    return sorted(file.stem for file in _WEIGHTS.glob("*.keras"))
+
+
 def _find(name_or_path: str) -> Path:
     if name_or_path.endswith(".keras"):
         path = Path(name_or_path)
         if not path.is_file():
             raise ValueError(f"There is no model file '{path}'; check the path.")
         return path
-    path = _WEIGHTS / f"{name_or_path}.keras"
-    known = sorted(file.stem for file in _WEIGHTS.glob("*.keras"))
-    if name_or_path not in known:
-        choices = ", ".join([*known, "or the path of a .keras file"])
+    if name_or_path not in shipped_weights():
+        choices = ", ".join([*shipped_weights(), "or the path of a .keras file"])
         raise ValueError(f"There is no model '{name_or_path}'; choose {choices}.")
-    return path
+    return _WEIGHTS / f"{name_or_path}.keras"
 
 
 def make_crop(image: np.ndarray, frame: FaceFrame, spec: ModelSpec) -> np.ndarray:

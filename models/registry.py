@@ -1,11 +1,33 @@
 """Every architecture by name."""
 
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
-from models.cnn48 import CNN48
+from models.architectures.cnn48 import CNN48
+from models.architectures.cnn100 import CNN100
+from models.architectures.cnn_custom import CNN_BASE, CNN_CUSTOM
+from models.architectures.cnn_gap import CNN_GAP
+from models.architectures.happy_sad import HAPPY_SAD
+from models.architectures.resnet50_hybrid import RESNET50_HYBRID, RESNET50_HYBRID_RGB
+from models.architectures.transfer import EFFICIENTNETB2, EFFICIENTNETB3, MOBILENETV3SMALL, XCEPTION
 from models.spec import Architecture
 
-ARCHITECTURES: Final = {architecture.name: architecture for architecture in (CNN48,)}
+_ALL: Final = (
+    CNN48,
+    HAPPY_SAD,
+    CNN100,
+    CNN_CUSTOM,
+    CNN_BASE,
+    EFFICIENTNETB2,
+    RESNET50_HYBRID,
+    RESNET50_HYBRID_RGB,
+    MOBILENETV3SMALL,
+    EFFICIENTNETB3,
+    XCEPTION,
+    CNN_GAP,
+)
+
+ARCHITECTURES: Final = {architecture.name: architecture for architecture in _ALL}
 
 
 def get_architecture(name: str) -> Architecture:
@@ -13,3 +35,8 @@ def get_architecture(name: str) -> Architecture:
     if name not in ARCHITECTURES:
         raise ValueError(f"There is no model '{name}'; choose one of {', '.join(ARCHITECTURES)}.")
     return ARCHITECTURES[name]
+
+
+def build_at_random(architecture: Architecture) -> Any:
+    """The Keras model of an architecture with random weights, also in its backbone; nothing is downloaded."""
+    return architecture.build(replace(architecture, backbone_weights="none"))

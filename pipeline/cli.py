@@ -421,6 +421,42 @@ def evaluate(
     click.echo(evaluation.as_json(measured) if as_json else evaluation.as_text(measured))
 
 
+@main.group("models", invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_debug_option
+@click.pass_context
+def models_group(ctx: click.Context, as_json: bool) -> None:
+    """List the models that can be built and trained by name."""
+    from models.catalogue import as_text, catalogue
+
+    if ctx.invoked_subcommand is None:
+        entries = catalogue()
+        click.echo(json.dumps(entries, indent=2) if as_json else as_text(entries))
+
+
+@models_group.command("show")
+@click.argument("model", metavar="NAME|FILE")
+@click.option("-o", "--output", metavar="FILE.png", help="The picture to write.  [default: NAME.png, here]")
+@_debug_option
+def show_model(model: str, output: str | None) -> None:
+    """Print a model's layers, and draw them as a picture; FILE is a .keras file."""
+    from models.catalogue import network_of
+    from models.diagram import layer_table, layered_picture
+
+    picture = output or f"{Path(model).stem if model.endswith('.keras') else model}.png"
+    if not picture.endswith(".png"):
+        raise UsageError(f"'{picture}' is no name for a picture; give one that ends in .png.")
+    try:
+        network = network_of(model)
+        layered_picture(network).save(picture)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"'{picture}' cannot be written: {error.strerror}.") from error
+    click.echo(layer_table(network))
+    click.echo(f"Drawn in {picture}.")
+
+
 @main.command()
 @click.argument("video")
 @click.argument("out", metavar="DIR")

@@ -1,16 +1,22 @@
 """cnn48: a compact VGG-like network for 48x48 grey faces, the default architecture."""
 
-import keras
-from keras import layers
+from typing import TYPE_CHECKING
 
-from models.spec import Architecture, Augmentation, CropSpec, Phase, Recipe
+from models.architectures import FER2013_CROP
+from models.spec import Architecture, Augmentation, Phase, Recipe
+
+if TYPE_CHECKING:
+    import keras
 
 
-def build(architecture: Architecture) -> keras.Model:
+def build(architecture: Architecture) -> "keras.Model":
     """Three stages of two convolutions, then one hidden layer.
 
     Input [N, 48, 48, 1] grey, 0 to 255; output [N, 7] logits.
     """
+    import keras
+    from keras import layers
+
     size, channels = architecture.input_size, architecture.channels
     inputs = keras.Input((size, size, channels), name="pixels")
     x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(inputs)
@@ -39,7 +45,7 @@ CNN48 = Architecture(
     channels=1,
     parameters=1_470_951,
     trainable_parameters=1_469_543,
-    crop=CropSpec(scale=0.95),
+    crop=FER2013_CROP,
     recipe=Recipe(
         phases=(Phase("train", epochs=100, learning_rate=1e-3, warmup_epochs=1, schedule="cosine"),),
         batch_size=64,
