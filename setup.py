@@ -64,7 +64,15 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
-    packages=["schemas", "models", "models.detectors", "transforms", "pipeline", "pipeline.report"],
+    packages=[
+        "schemas",
+        "models",
+        "models.architectures",
+        "models.detectors",
+        "transforms",
+        "pipeline",
+        "pipeline.report",
+    ],
     package_data={
         "models": ["weights/*.keras"],
         "pipeline": ["data/*.mp4"],

@@ -8,12 +8,14 @@ from models.architectures.cnn100 import CNN100
 from models.architectures.cnn_custom import CNN_BASE, CNN_CUSTOM
 from models.architectures.cnn_gap import CNN_GAP
 from models.architectures.happy_sad import HAPPY_SAD
+from models.architectures.resnet48 import RESNET48
 from models.architectures.resnet50_hybrid import RESNET50_HYBRID, RESNET50_HYBRID_RGB
 from models.architectures.transfer import EFFICIENTNETB2, EFFICIENTNETB3, MOBILENETV3SMALL, XCEPTION
 from models.spec import Architecture
 
 _ALL: Final = (
     CNN48,
+    RESNET48,
     HAPPY_SAD,
     CNN100,
     CNN_CUSTOM,
