@@ -7,6 +7,7 @@ that scale pixels: these are ours to place, so that a backbone holds nothing but
 import contextlib
 import socket
 import sys
+import warnings
 from pathlib import Path
 from typing import Final
 
@@ -133,8 +134,10 @@ def _from_file(backbone: keras.Model, path: str) -> keras.Model:
         raise ValueError(f"There is no weights file '{path}'; check the path, or give imagenet or none.")
     trained = _application(backbone.name, backbone.input_shape[1:], None)
     try:
-        trained.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
+        # Keras only warns of layers that the file lacks, and leaves them as they are.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            trained.load_weights(path)
+    except (OSError, ValueError, KeyError, UserWarning) as error:
         raise ValueError(
             f"'{path}' does not hold weights of {backbone.name} ({str(error).splitlines()[0]}); give Keras's "
             "own file without the top (its name ends in notop.h5 or no_top_v2.h5)."

@@ -19,7 +19,7 @@ class ChannelAttention(layers.Layer):
         super().__init__(**kwargs)
         self.reduction = reduction
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: tuple[int, ...]) -> None:
         """Make the hidden layer for the channels that come in."""
         channels = shape[-1]
         self.squeeze = layers.Dense(channels // self.reduction, activation="relu", dtype=self.dtype_policy)
@@ -49,7 +49,7 @@ class SpatialAttention(layers.Layer):
         super().__init__(**kwargs)
         self.kernel_size = kernel_size
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: tuple[int, ...]) -> None:
         """Make the convolution."""
         self.convolution = layers.Conv2D(
             1, self.kernel_size, padding="same", activation="sigmoid", use_bias=False, dtype=self.dtype_policy
@@ -79,7 +79,7 @@ class TransformerBlock(layers.Layer):
         super().__init__(**kwargs)
         self.heads, self.dropout = heads, dropout
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: tuple[int, ...]) -> None:
         """Make the layers for the maps that come in."""
         _, height, width, channels = shape
         policy = self.dtype_policy
