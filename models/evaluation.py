@@ -189,7 +189,7 @@ def as_json(measured: Sequence[Measurement]) -> str:
 
 def as_text(measured: Sequence[Measurement]) -> str:
     """One table with a line for each measurement, then each one's classification report and confusions."""
-    table = pd.DataFrame([{name: each.figures[name] for name in _COLUMNS} for each in measured])
+    table = pd.DataFrame([{name: each.figures[name] for name in _COLUMNS} for each in measured], dtype=float)
     table.insert(0, "labels", [each.labels for each in measured])
     table.insert(0, "part", [each.part for each in measured])
     table.insert(0, "model", [each.model for each in measured])

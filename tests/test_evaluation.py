@@ -142,6 +142,8 @@ def test_the_table_and_the_reports_as_text(model, two, data):
     assert [line.split()[3] for line in lines[:2]] == ["96", "96"]
     assert len(lines) == 4
     assert lines[2].split()[10] == "-"  # there is no second answer to count among two classes
+    alone = run("--model", two, "--data", data).stdout
+    assert alone.splitlines()[1].split()[10] == "-"
     assert reports[0].startswith(f"{model} on Training, fer2013 labels")
     assert "macro avg" in reports[0]
     assert "true \\ predicted" in reports[0]
