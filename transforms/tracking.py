@@ -313,10 +313,11 @@ def _leads(cost: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> F
     `columns` [p]. Two pairs may trade, and a track or a face that went without may step in. Returns [p],
     infinite where nothing else is possible.
     """
-    possible = np.where(cost < _NEW_TRACK_COST, cost, np.inf)
-    chosen = cost[rows, columns]
-    if np.isfinite(possible).sum() == len(rows):
+    acceptable = cost < _NEW_TRACK_COST
+    if np.count_nonzero(acceptable) == len(rows):
         return np.full(len(rows), np.inf)
+    possible = np.where(acceptable, cost, np.inf)
+    chosen = cost[rows, columns]
     give, rest = possible[np.ix_(rows, columns)], cost[np.ix_(rows, columns)]
     trade = np.minimum(give + rest.T, give.T + rest) - chosen[:, None]
     np.fill_diagonal(trade, np.inf)
