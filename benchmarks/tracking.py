@@ -7,7 +7,7 @@ portrait it ships) cross, leave, return, come nearer and jostle in front of movi
 cuts and flashes. A simulated detector jitters boxes, misses faces and invents some. Prints, by scene
 and sampling rate, this project's tracker beside a plain overlap tracker: IDF1, switches and
 fragmentations by motmetrics (over real faces: IoU of 0.5 or more), purity (share of kept faces whose
-track mostly holds the same person), real faces lost and false ones kept, and cuts found, missed and
+track mostly holds the same person), real faces lost and false ones weeded, and cuts found, missed and
 invented, as the Markdown table that stands in docs/tracking.md.
 
 With --clips, also finds the faces in every .mp4 of a folder, five times a second, with the mtcnn package,
@@ -364,7 +364,7 @@ class Score:
     pure: int = 0
     kept: int = 0
     dropped_true: int = 0
-    kept_false: int = 0
+    dropped_false: int = 0
 
     def add(self, video: Video, tracks: NDArray[np.int32]) -> None:
         import motmetrics
@@ -389,7 +389,7 @@ class Score:
             self.pure += Counter(people[tracks == track].tolist()).most_common(1)[0][1]
         self.kept += int((tracks >= 0).sum())
         self.dropped_true += int((people[tracks < 0] >= 0).sum())
-        self.kept_false += int((people[tracks >= 0] < 0).sum())
+        self.dropped_false += int((people[tracks < 0] < 0).sum())
 
     @property
     def purity(self) -> float:
@@ -410,7 +410,7 @@ def count_crossings(video: Video) -> int:
 
 
 HEADER: Final = """
-| scene | rate | IDF1 | switches | crossings | fragmentations | purity | lost | false | plain overlap: IDF1 | switches | purity | cuts: found | missed | invented |
+| scene | rate | IDF1 | switches | crossings | fragmentations | purity | lost | weeded | plain overlap: IDF1 | switches | purity | cuts: found | missed | invented |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"""  # noqa: E501
 
 
@@ -435,7 +435,7 @@ def composed(rates: Sequence[float], seeds: Sequence[int]) -> None:
                     invented + len(ours_at - true),
                 )
             cells = [scene.__name__, f"{rate:g}/s", f"{np.mean(ours.idf1):.3f}", ours.switches, crossings]
-            cells += [ours.fragments, f"{ours.purity:.4f}", ours.dropped_true, ours.kept_false]
+            cells += [ours.fragments, f"{ours.purity:.4f}", ours.dropped_true, ours.dropped_false]
             cells += [f"{np.mean(plain.idf1):.3f}", plain.switches, f"{plain.purity:.4f}"]
             print("| " + " | ".join(map(str, [*cells, found, missed, invented])) + " |")
             pure, kept = pure + ours.pure, kept + ours.kept

@@ -85,13 +85,12 @@ def track_faces(
     Samples, all of the video's, ascending: `sample` int32 [m] numbers, `pts_us` int64 [m], `shots`
     int32 [m] from find_shots, `decoded` bool [m].
 
-    -1 marks a face dropped because nothing joins it to another although its shot had two or more other
-    decoded samples within 0.75 s, that is at about two samples a second and more. A lone face in a
-    picture, a very short shot or a sparse sampling stays; so does one that the two directions in time
-    join to different tracks: somebody was there, only who cannot be told. Faces that start at the same
-    sample are numbered by their boxes. No track crosses a shot or an absence of more than MAX_ABSENCE_S,
-    unless that is the time between two samples in a row. Raises ValueError when shapes do not fit,
-    samples do not ascend, or a face is at an unknown sample or has no area.
+    -1 marks a face dropped because its track lived for one sample although its shot had two or more
+    other decoded samples within 0.75 s, that is at about two samples a second and more; a lone face in
+    a picture, a very short shot or a sparse sampling stays. Faces that start at the same sample are
+    numbered by their boxes. No track crosses a shot or an absence of more than MAX_ABSENCE_S, unless
+    that is the time between two samples in a row. Raises ValueError when shapes do not fit, samples do
+    not ascend, or a face is at an unknown sample or has no area.
     """
     _check(face_sample, boxes, appearance, sample, pts_us, shots, decoded)
     tracks = np.full(len(face_sample), -1, np.int32)
@@ -107,8 +106,8 @@ def track_faces(
         # Dropped faces could have disturbed the others: track again without them until none is dropped.
         while True:
             faces = _Faces.of(place[rows], pts_us, earliest, latest, boxes[rows], appearance[rows])
-            found, joined = _join(faces)
-            kept = joined | ~droppable[rows]
+            found = _join(faces)
+            kept = (np.bincount(found)[found] > 1) | ~droppable[rows]
             if kept.all():
                 break
             rows = rows[kept]
@@ -207,24 +206,38 @@ class _Faces:
         )
 
 
-def _join(faces: _Faces) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """The track of each face of one shot, int32 [n], and whether anything joins it to another, bool [n]."""
-    n = len(faces.place)
-    past = _follow(faces)
-    future = _follow(faces.backwards())[::-1]
-    future = np.where(future < 0, -1, n - 1 - future)
-    # Each direction's view of the other's: the face before, from who follows whom backwards, and after.
-    other_past, other_future = _inverse(future), _inverse(past)
-    before = np.where(past < 0, other_past, past)
-    contradicted = (past >= 0) & (other_past >= 0) & (past != other_past)
-    ends = (future >= 0) & (other_future >= 0) & (future != other_future)
-    starts = (before < 0) | contradicted | ends[before]
+def _join(faces: _Faces) -> NDArray[np.int32]:
+    """The track of each face of one shot, int32 [n], from 0 in the order of first appearance."""
+    last = len(faces.place) - 1
+    after = _follow(faces.backwards())[::-1]
+    forwards = _follow(faces)
+    backwards = _inverse(np.where(after < 0, -1, last - after))
+    return _number(np.maximum(_undisputed(forwards, backwards), _undisputed(backwards, forwards)))
+
+
+def _undisputed(before: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The faces before each by one direction, [n], but -1 where the other puts the two elsewhere.
+
+    The other may not say what is before a face and after the one before it, or have both in one track,
+    with a third face between them. So no face gets two before it, or after it, from the two directions.
+    """
+    track, after = _number(other), _inverse(other)
+    face = np.flatnonzero(before >= 0)
+    earlier = before[face]
+    face = face[(track[earlier] == track[face]) | ((after[earlier] < 0) & (other[face] < 0))]
+    kept = np.full(len(before), -1, np.int64)
+    kept[face] = before[face]
+    return kept
+
+
+def _number(before: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Tracks, [n], from the face before each: -1 starts a new one."""
     tracks: list[int] = []
     count = 0
-    for start, earlier in zip(starts.tolist(), before.tolist(), strict=True):
-        tracks.append(count if start else tracks[earlier])
-        count += start
-    return np.array(tracks, np.int32), (before >= 0) | (future >= 0) | (other_future >= 0)
+    for earlier in before.tolist():
+        tracks.append(count if earlier < 0 else tracks[earlier])
+        count += earlier < 0
+    return np.array(tracks, np.int32)
 
 
 def _inverse(links: NDArray[np.int64]) -> NDArray[np.int64]:
