@@ -85,12 +85,13 @@ def track_faces(
     Samples, all of the video's, ascending: `sample` int32 [m] numbers, `pts_us` int64 [m], `shots`
     int32 [m] from find_shots, `decoded` bool [m].
 
-    -1 marks a face dropped because its track lived for one sample although its shot had two or more
-    other decoded samples within 0.75 s, that is at about two samples a second and more; a lone face in
-    a picture, a very short shot or a sparse sampling stays. Faces that start at the same sample are
-    numbered by their boxes. No track crosses a shot or an absence of more than MAX_ABSENCE_S, unless
-    that is the time between two samples in a row. Raises ValueError when shapes do not fit, samples do
-    not ascend, or a face is at an unknown sample or has no area.
+    -1 marks a face dropped because nothing joins it to another although its shot had two or more other
+    decoded samples within 0.75 s, that is at about two samples a second and more. A lone face in a
+    picture, a very short shot or a sparse sampling stays; so does one that the two directions in time
+    join to different tracks: somebody was there, only who cannot be told. Faces that start at the same
+    sample are numbered by their boxes. No track crosses a shot or an absence of more than MAX_ABSENCE_S,
+    unless that is the time between two samples in a row. Raises ValueError when shapes do not fit,
+    samples do not ascend, or a face is at an unknown sample or has no area.
     """
     _check(face_sample, boxes, appearance, sample, pts_us, shots, decoded)
     tracks = np.full(len(face_sample), -1, np.int32)
@@ -106,8 +107,8 @@ def track_faces(
         # Dropped faces could have disturbed the others: track again without them until none is dropped.
         while True:
             faces = _Faces.of(place[rows], pts_us, earliest, latest, boxes[rows], appearance[rows])
-            found = _join(faces)
-            kept = (np.bincount(found)[found] > 1) | ~droppable[rows]
+            found, followed = _join(faces)
+            kept = followed | ~droppable[rows]
             if kept.all():
                 break
             rows = rows[kept]
@@ -206,13 +207,19 @@ class _Faces:
         )
 
 
-def _join(faces: _Faces) -> NDArray[np.int32]:
-    """The track of each face of one shot, int32 [n], from 0 in the order of first appearance."""
+def _join(faces: _Faces) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """The track of each face of one shot, int32 [n], from 0 in the order of first appearance.
+
+    Also whether either direction followed it to or from another face, bool [n]: somebody was there, even
+    where the two directions do not agree on who.
+    """
     last = len(faces.place) - 1
     after = _follow(faces.backwards())[::-1]
     forwards = _follow(faces)
     backwards = _inverse(np.where(after < 0, -1, last - after))
-    return _number(np.maximum(_undisputed(forwards, backwards), _undisputed(backwards, forwards)))
+    tracks = _number(np.maximum(_undisputed(forwards, backwards), _undisputed(backwards, forwards)))
+    links = np.stack([forwards, backwards, _inverse(forwards), _inverse(backwards)])
+    return tracks, (links >= 0).any(axis=0)
 
 
 def _undisputed(before: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
