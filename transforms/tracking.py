@@ -225,13 +225,14 @@ def _join(faces: _Faces) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
 def _undisputed(before: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
     """The faces before each by one direction, [n], but -1 where the other puts the two elsewhere.
 
-    The other may not say what is before a face and after the one before it, or have both in one track,
-    with a third face between them. So no face gets two before it, or after it, from the two directions.
+    The other may not say what is before a face and after the one before it, or have a third face between
+    them, which may well be a false one. No face gets two before it, or after it, from the two directions.
     """
-    track, after = _number(other), _inverse(other)
+    after = _inverse(other)
     face = np.flatnonzero(before >= 0)
-    earlier = before[face]
-    face = face[(track[earlier] == track[face]) | ((after[earlier] < 0) & (other[face] < 0))]
+    earlier, others = before[face], other[face]
+    alike = (others >= 0) & ((others == earlier) | (other[others] == earlier))
+    face = face[alike | ((after[earlier] < 0) & (others < 0))]
     kept = np.full(len(before), -1, np.int64)
     kept[face] = before[face]
     return kept
