@@ -218,8 +218,8 @@ def _join(faces: _Faces) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     forwards = _follow(faces)
     backwards = _inverse(np.where(after < 0, -1, last - after))
     tracks = _number(np.maximum(_undisputed(forwards, backwards), _undisputed(backwards, forwards)))
-    links = np.stack([forwards, backwards, _inverse(forwards), _inverse(backwards)])
-    return tracks, (links >= 0).any(axis=0)
+    links = (forwards, backwards, _inverse(forwards), _inverse(backwards))
+    return tracks, np.maximum.reduce(links) >= 0
 
 
 def _undisputed(before: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
