@@ -1,6 +1,6 @@
 """What each way to smooth does to timelines whose emotions are known.
 
-    python benchmarks/smoothing.py --data FER2013.parquet [--model NAME] [--rates 2 5 10] [--sweep]
+    python benchmarks/smoothing.py --data FER2013.parquet [--model default] [--rates 2 5 10] [--sweep]
 
 Builds tracks of labelled pictures: emotions that last a second to several (log-normal, median 2.5 s),
 each shown by random pictures of that emotion, a new one every 0.4 s on average. Samples are missed
@@ -8,27 +8,32 @@ each shown by random pictures of that emotion, a new one every 0.4 s on average.
 emotion). Prints for every method: accuracy per sample, macro recall, F1 of segments that overlap the true
 ones by 10, 25 and 50 % (one to one, as in Lea et al. 2017), flips per minute (the truth's beside it), how
 long after a true change the new emotion is first shown, the share of true segments never shown, and the
-log loss. `--sweep` tries many windows.
+log loss, as the Markdown table that stands in docs/tracking.md.
 
-The pictures are those of a FER2013 file with FER+ votes (columns `usage`, `image`, `ferplus_*`), of its
-`PublicTest` part. Their probabilities are the named model's; without a model they are simulated from
-each picture's votes, so that about three in four are right, and calibrated by one temperature.
+The pictures are those of a FER2013 file with FER+ votes, of its `PublicTest` part. Their probabilities are
+the named model's, or the .keras file's; without one they are simulated from each picture's votes, so that
+about three in four are right, and calibrated by one temperature. `--sweep` tries many windows, and
+`--held-out` takes the tenth of the `Training` part that training holds out: windows are chosen on that.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from models.classifier import load_classifier
+from models.data import read_parquet, read_training
+from models.training import held_out_rows
 from schemas.emotions import EMOTIONS
 from transforms.smoothing import SMOOTHING_METHODS, smooth
 
@@ -64,18 +69,16 @@ class Track:
     probabilities: NDArray[np.float32]
 
 
-def load_pool(path: Path, model: str | None, rng: np.random.Generator) -> Pool:
-    """The test pictures with a clear majority among the seven emotions."""
-    votes = [f"ferplus_{emotion}" for emotion in EMOTIONS]
-    columns = [*votes, *(["image"] if model else [])]
-    frame = pd.read_parquet(path, columns=columns, filters=[("usage", "==", "PublicTest")])
-    counts = frame[votes].to_numpy(np.float64)
-    clear = (counts.max(axis=1) > 5) & ((counts == counts.max(axis=1, keepdims=True)).sum(axis=1) == 1)
-    counts = counts[clear]
-    labels = counts.argmax(axis=1)
+def load_pool(path: Path, model: str | None, held_out: bool, rng: np.random.Generator) -> Pool:
+    """The pictures with a clear majority among the seven emotions: of PublicTest, or those held out."""
+    faces = read_training(path) if held_out else read_parquet(path, "PublicTest")
+    if held_out:
+        faces = faces.take(held_out_rows(faces.images))
+    faces = faces.take(faces.agreed & (faces.votes.max(axis=1) > 5))
+    labels = faces.ferplus
     if model is None:
-        return Pool(labels, _simulated(counts, labels, rng))
-    return Pool(labels, _predicted(frame.loc[clear, "image"].tolist(), model))
+        return Pool(labels, _simulated(faces.votes.astype(np.float64), labels, rng))
+    return Pool(labels, _predicted(faces.images, model))
 
 
 def _simulated(counts: Floats, labels: NDArray[np.int64], rng: np.random.Generator) -> Floats:
@@ -93,18 +96,14 @@ def _simulated(counts: Floats, labels: NDArray[np.int64], rng: np.random.Generat
     return at(minimize_scalar(loss, bounds=(0.1, 10.0), method="bounded").x)
 
 
-def _predicted(pictures: list[bytes], model: str) -> Floats:
-    import cv2
-
-    from models.classifier import load_classifier
-
+def _predicted(images: NDArray[np.uint8], model: str) -> Floats:
+    """What the model says of grey pictures [n, 48, 48, 1]."""
     classifier = load_classifier(model)
-    if tuple(classifier.spec.classes) != EMOTIONS:
+    if classifier.classes != EMOTIONS:
         raise ValueError(f"Model '{model}' does not know the seven emotions: choose one that does.")
-    size, channels = classifier.spec.input_size, classifier.spec.channels
-    grey = [cv2.imdecode(np.frombuffer(p, np.uint8), cv2.IMREAD_GRAYSCALE) for p in pictures]
-    crops = np.stack([cv2.resize(picture, (size, size)) for picture in grey])
-    return classifier.predict(np.repeat(crops[..., None], channels, axis=-1)).astype(np.float64)
+    size = classifier.input_size
+    crops = np.stack([cv2.resize(image, (size, size)) for image in images])
+    return classifier.predict(np.repeat(crops[..., None], classifier.channels, axis=-1)).astype(np.float64)
 
 
 def make_track(pool: Pool, seconds: float, rate: float, hold_s: float, rng: np.random.Generator) -> Track:
@@ -163,14 +162,13 @@ def _matches(truth: list[tuple[int, int, int]], shown: list[tuple[int, int, int]
     return len(taken)
 
 
-HEADER: Final = (
-    f"{'method':8s}{'window':>7s} | {'accur':>6s} {'recall':>6s} | {'F1@10':>6s} {'F1@25':>6s} {'F1@50':>6s}"
-    f" | {'flips':>5s} {'true':>5s} | {'delay':>6s} {'never':>6s} | {'logloss':>7s}"
-)
+HEADER: Final = """
+| rate | method | accuracy | macro recall | F1@10 | F1@25 | F1@50 | flips/min (true) | delay | never shown | log loss |
+|---|---|---|---|---|---|---|---|---|---|---|"""  # noqa: E501
 
 
-def evaluate(tracks: list[Track], method: str, window_s: float) -> tuple[Floats, str]:
-    """One row of the table, as numbers and as text."""
+def evaluate(tracks: list[Track], method: str, window_s: float) -> str:
+    """The cells of one row of the table, from the accuracy on."""
     hits: list[NDArray[np.bool_]] = []
     truths: list[NDArray[np.int64]] = []
     tp = np.zeros(len(OVERLAPS))
@@ -200,24 +198,18 @@ def evaluate(tracks: list[Track], method: str, window_s: float) -> tuple[Floats,
     hit, truth = np.concatenate(hits), np.concatenate(truths)
     recall = np.mean([hit[truth == label].mean() for label in np.unique(truth)])
     f1 = 2 * tp / (n_true + n_shown)
-    row = np.array(
-        [
-            hit.mean(),
-            recall,
-            *f1,
-            flips / minutes,
-            changes / minutes,
-            np.mean(delays),
-            never / changes,
-            loss / len(hit),
-        ]
-    )
-    cells = [f"{v:6.3f}" for v in row[:5]]
-    text = (
-        f"{method:8s}{window_s:6.1f}s | {' '.join(cells[:2])} | {' '.join(cells[2:])} |"
-        f" {row[5]:5.1f} {row[6]:5.1f} | {row[7]:5.2f}s {row[8]:6.3f} | {row[9]:7.3f}"
-    )
-    return row, text
+    cells = [f"{value:.3f}" for value in (hit.mean(), recall, *f1)]
+    cells += [f"{flips / minutes:.1f} ({changes / minutes:.1f})", f"{np.mean(delays):.2f}s"]
+    return " | ".join([*cells, f"{never / changes:.3f}", f"{loss / len(hit):.3f}"])
+
+
+def rows(pool: Pool, rate: float, hold_s: float, count: int, sweep: bool) -> Iterator[str]:
+    """The table's rows for one rate of sampling."""
+    rng = np.random.default_rng(1)
+    tracks = [make_track(pool, 120.0, rate, hold_s, rng) for _ in range(count)]
+    for method, (default, _) in SMOOTHING_METHODS.items():
+        for window_s in SWEEP[method] if sweep else (default,):
+            yield f"| {rate:g}/s | {method} {window_s:g}s | {evaluate(tracks, method, window_s)} |"
 
 
 def main() -> None:
@@ -230,19 +222,15 @@ def main() -> None:
     parser.add_argument("--hold", type=float, default=0.4, help="seconds a picture stays (0: a new one each)")
     parser.add_argument("--tracks", type=int, default=30)
     parser.add_argument("--sweep", action="store_true")
+    parser.add_argument("--held-out", action="store_true")
     args = parser.parse_args()
-    pool = load_pool(args.data, args.model, np.random.default_rng(0))
+    pool = load_pool(args.data, args.model, args.held_out, np.random.default_rng(0))
     right = (pool.probabilities.argmax(axis=1) == pool.labels).mean()
-    print(f"{len(pool.labels)} pictures, {right:.3f} of them right by {args.model or 'simulation'}")
+    print(f"{len(pool.labels)} pictures, {right:.3f} of them right by {args.model or 'simulation'};")
+    print(f"{args.tracks} tracks of 120 s, a picture held {args.hold:g} s on average\n{HEADER}")
     for rate in args.rates:
-        rng = np.random.default_rng(1)
-        tracks = [make_track(pool, 120.0, rate, args.hold, rng) for _ in range(args.tracks)]
-        print(
-            f"\n{args.tracks} tracks of 120 s at {rate:g} samples/s, pictures held {args.hold:g} s\n{HEADER}"
-        )
-        for method, (default, _) in SMOOTHING_METHODS.items():
-            for window_s in SWEEP[method] if args.sweep else (default,):
-                print(evaluate(tracks, method, window_s)[1])
+        for row in rows(pool, rate, args.hold, args.tracks, args.sweep):
+            print(row)
 
 
 if __name__ == "__main__":

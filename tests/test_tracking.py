@@ -43,6 +43,14 @@ def test_every_sample_its_own_shot(scenes):
     assert shots_of([scenes[0], scenes[1], scenes[2], scenes[3], scenes[0]]) == [0, 1, 2, 3, 4]
 
 
+def test_a_cut_to_something_like_it_is_found_only_where_nothing_else_moves(scenes):
+    """Much of another scene mixed in changes less than a cut mostly does, but all at once."""
+    mixes = [((1 - w) * scenes[1] + w * scenes[3]).astype(np.uint8) for w in (0, 0.25, 0.6, 0.75, 1)]
+    start, quarter, most, more, end = mixes
+    assert shots_of([start] * 3 + [most] * 3) == [0] * 3 + [1] * 3
+    assert set(shots_of([start, quarter, more, end])) == {0}
+
+
 def test_pans_and_zooms_are_no_cuts():
     wide = cv2.resize(data.coffee(), (1280, 720))
     pan = [wide[180:540, x : x + 640] for x in range(0, 640, 64)]  # half a frame's width a second
@@ -179,11 +187,23 @@ def test_two_who_cross_keep_their_tracks(rate):
 
 def test_a_look_decides_where_motion_cannot():
     clip = Clip(20)
-    for k in range(20):
-        swapped = k >= 10  # they change places between two samples
+    seen = [*range(8), *range(12, 20)]
+    for k in seen:
+        swapped = k >= 12  # they change places while nobody looks
         clip.see(k, 160 if swapped else 100, look=60)
         clip.see(k, 100 if swapped else 160, look=190)
-    assert clip.tracks() == [0, 1] * 20
+    assert clip.tracks() == [0, 1] * len(seen)
+
+
+def test_who_cannot_be_told_apart_starts_anew():
+    """Two who look the same leave; one comes back, right between their places."""
+    clip = Clip(30)
+    for k in range(10):
+        clip.see(k, 100)
+        clip.see(k, 160)
+    for k in range(17, 30):
+        clip.see(k, 130)
+    assert clip.tracks() == [0, 1] * 10 + [2] * 13
 
 
 def test_back_soon_is_the_same_track_and_back_late_a_new_one():

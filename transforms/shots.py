@@ -37,6 +37,8 @@ def frame_signature(image_rgb: NDArray[np.uint8]) -> bytes:
 _CUT: Final = 0.55  # change above which a jump is a cut; see _change
 _PEAK: Final = 2.0  # a cut also stands out this much from the changes right before and after it
 _CERTAIN: Final = 0.8  # ... unless the pictures have next to nothing in common
+_SUBTLE: Final = 0.42  # a smaller change is a cut too where it stands out this much:
+_SUDDEN: Final = 4.0
 _COLOR: Final = 20.0  # change of colours between unlike pictures, on the scale of _change
 _BLANK: Final = 4.0  # standard deviation, in grey levels, below which a picture shows nothing
 _FLASH: Final = 25.0  # grey levels by which a flash outshines what is before and after it
@@ -92,13 +94,15 @@ def _is_cut(signatures: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """For each of [m] pictures but the first: does a new shot start with it? bool [m - 1]."""
     change = _by_blocks(_change, signatures[:-1], signatures[1:])
     padded = np.concatenate([[0.0], change, [0.0]])
-    stands_out = change > _PEAK * np.maximum(padded[:-2], padded[2:])
+    around = np.maximum(padded[:-2], padded[2:])
+    clear = (change > _CUT) & ((change > _PEAK * around) | (change > _CERTAIN))
+    subtle = (change > _SUBTLE) & (change > _SUDDEN * around)
     # Into a flash and out of it again: the pictures on either side of it are alike.
     brightness = _by_blocks(_brightness, signatures)
     outshines = brightness[1:-1] > np.maximum(brightness[:-2], brightness[2:]) + _FLASH
     alike = _by_blocks(_change, signatures[:-2], signatures[2:]) < _CUT
     flash = np.concatenate([[False], outshines & alike, [False]])
-    return (change > _CUT) & (stands_out | (change > _CERTAIN)) & ~flash[1:] & ~flash[:-1]
+    return (clear | subtle) & ~flash[1:] & ~flash[:-1]
 
 
 def _change(before: NDArray[np.float32], after: NDArray[np.float32]) -> Floats:

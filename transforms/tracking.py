@@ -6,6 +6,10 @@ unlikely the position is under the track's motion, how uncertain that motion has
 the face's coarse look differs. Everything is measured in face sizes and seconds, so neither the
 resolution nor the sampling rate matters.
 
+A track that mixes two people is worse than two tracks of one person. So a match must lead clearly over
+any other, and a shot is followed twice, forwards and backwards in time: two faces are joined where one
+direction is sure of it and the other does not contradict.
+
 Tracking is a function of the faces alone, whatever their order: `track_faces` on the faces it kept
 gives the same tracks again, which is what lets a run be tracked anew from its stored rows.
 """
@@ -30,12 +34,12 @@ APPEARANCE_BYTES: Final = _ROWS * _COLUMNS * 3
 _VELOCITY_VARIANCE: Final = np.array([2.8, 2.8, 0.2]) ** 2  # per second, squared
 _VELOCITY_MEMORY_S: Final = 4.5
 _BOX_VARIANCE: Final = 0.085**2  # jitter of a detector's box, in each of the three
-_LOOK_STD: Final = 10.5  # levels of 255 by which one person's descriptor varies
+_LOOK_STD: Final = 12.0  # levels of 255 by which one person's descriptor varies
 _LOOK_LEARNING: Final = 0.25
-# Degrees of freedom of Student's t, for motion and look: surprises cost much, but not everything.
-_MOTION_TAIL: Final = 6.0
-_LOOK_TAIL: Final = 3.5
+_MOTION_TAIL: Final = 6.0  # degrees of freedom of Student's t: surprises cost much, but not everything
+_OTHER_LOOK_COST: Final = 6.5  # of looking like anybody: in a flash, half hidden
 _NEW_TRACK_COST: Final = 15.0  # a match that costs more than this starts a new track
+_LEAD: Final = 1.0  # ... and so does one that another match comes this close to
 
 MAX_ABSENCE_S: Final = 2.0
 """A face away for longer comes back as a new track."""
@@ -81,12 +85,13 @@ def track_faces(
     Samples, all of the video's, ascending: `sample` int32 [m] numbers, `pts_us` int64 [m], `shots`
     int32 [m] from find_shots, `decoded` bool [m].
 
-    -1 marks a face dropped because its track lived for one sample although its shot had two or more
-    other decoded samples within 0.75 s, that is at about two samples a second and more; a lone face in
-    a picture, a very short shot or a sparse sampling stays. Faces that start at the same sample are
-    numbered by their boxes. No track crosses a shot or an absence of more than MAX_ABSENCE_S, unless
-    that is the time between two samples in a row. Raises ValueError when shapes do not fit, samples do
-    not ascend, or a face is at an unknown sample or has no area.
+    -1 marks a face dropped because nothing joins it to another although its shot had two or more other
+    decoded samples within 0.75 s, that is at about two samples a second and more. A lone face in a
+    picture, a very short shot or a sparse sampling stays; so does one that the two directions in time
+    join to different tracks: somebody was there, only who cannot be told. Faces that start at the same
+    sample are numbered by their boxes. No track crosses a shot or an absence of more than MAX_ABSENCE_S,
+    unless that is the time between two samples in a row. Raises ValueError when shapes do not fit,
+    samples do not ascend, or a face is at an unknown sample or has no area.
     """
     _check(face_sample, boxes, appearance, sample, pts_us, shots, decoded)
     tracks = np.full(len(face_sample), -1, np.int32)
@@ -95,14 +100,15 @@ def track_faces(
     place = np.searchsorted(sample, face_sample)
     order = np.lexsort((_as_strings(appearance), *boxes.T[::-1], place))
     droppable = _had_chances(pts_us, shots, decoded)[place]
-    latest = np.maximum.accumulate(np.where(decoded, np.arange(len(sample)), -1))
-    previous = np.append(-1, latest[:-1])
+    earliest = _earliest_us(pts_us, decoded)
+    latest = -_earliest_us(-pts_us[::-1], decoded[::-1])[::-1]
     count = 0
     for rows in np.split(order, np.flatnonzero(np.diff(shots[place[order]])) + 1):
         # Dropped faces could have disturbed the others: track again without them until none is dropped.
         while True:
-            found = _follow(place[rows], boxes[rows], appearance[rows], pts_us, previous)
-            kept = (np.bincount(found)[found] > 1) | ~droppable[rows]
+            faces = _Faces.of(place[rows], pts_us, earliest, latest, boxes[rows], appearance[rows])
+            found, followed = _join(faces)
+            kept = followed | ~droppable[rows]
             if kept.all():
                 break
             rows = rows[kept]
@@ -152,12 +158,109 @@ def _had_chances(
     return before[last] - before[first] - decoded >= _CHANCES
 
 
+def _earliest_us(pts_us: NDArray[np.int64], decoded: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """When a track must have been seen to go on at each sample, [m]: microseconds.
+
+    Not too long ago, or else at the decoded sample before it, however long ago that was.
+    """
+    seen = np.maximum.accumulate(np.where(decoded, np.arange(len(pts_us)), -1))
+    before = np.append(-1, seen[:-1])
+    longest = pts_us - round(MAX_ABSENCE_S * 1e6)
+    return np.where(before < 0, longest, np.minimum(longest, pts_us[before]))
+
+
+@dataclass(frozen=True)
+class _Faces:
+    """The faces of one shot in the order of their samples, then of their boxes."""
+
+    place: NDArray[np.int64]  # of the sample
+    time_us: NDArray[np.int64]
+    earliest_us: NDArray[np.int64]  # a track seen before this is over, and one seen
+    latest_us: NDArray[np.int64]  # after this, when time runs backwards
+    position: Floats  # [n, 3]: x and y of the centre in pixels, log of the size
+    appearance: NDArray[np.uint8]
+
+    @classmethod
+    def of(
+        cls,
+        place: NDArray[np.int64],
+        pts_us: NDArray[np.int64],
+        earliest_us: NDArray[np.int64],
+        latest_us: NDArray[np.int64],
+        boxes: NDArray[np.float32],
+        appearance: NDArray[np.uint8],
+    ) -> "_Faces":
+        """From the columns of the samples and the boxes in pixels."""
+        wide = boxes.astype(np.float64)
+        position = np.column_stack([wide[:, :2] + wide[:, 2:] / 2.0, 0.5 * np.log(wide[:, 2] * wide[:, 3])])
+        return cls(place, pts_us[place], earliest_us[place], latest_us[place], position, appearance)
+
+    def backwards(self) -> "_Faces":
+        """The same as if time ran the other way."""
+        return _Faces(
+            -self.place[::-1],
+            -self.time_us[::-1],
+            -self.latest_us[::-1],
+            -self.earliest_us[::-1],
+            self.position[::-1],
+            self.appearance[::-1],
+        )
+
+
+def _join(faces: _Faces) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """The track of each face of one shot, int32 [n], from 0 in the order of first appearance.
+
+    Also whether either direction followed it to or from another face, bool [n]: somebody was there, even
+    where the two directions do not agree on who.
+    """
+    last = len(faces.place) - 1
+    after = _follow(faces.backwards())[::-1]
+    forwards = _follow(faces)
+    backwards = _inverse(np.where(after < 0, -1, last - after))
+    tracks = _number(np.maximum(_undisputed(forwards, backwards), _undisputed(backwards, forwards)))
+    links = (forwards, backwards, _inverse(forwards), _inverse(backwards))
+    return tracks, np.maximum.reduce(links) >= 0
+
+
+def _undisputed(before: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The faces before each by one direction, [n], but -1 where the other puts the two elsewhere.
+
+    The other may not say what is before a face and after the one before it, or have a third face between
+    them, which may well be a false one. No face gets two before it, or after it, from the two directions.
+    """
+    after = _inverse(other)
+    face = np.flatnonzero(before >= 0)
+    earlier, others = before[face], other[face]
+    alike = (others >= 0) & ((others == earlier) | (other[others] == earlier))
+    face = face[alike | ((after[earlier] < 0) & (others < 0))]
+    kept = np.full(len(before), -1, np.int64)
+    kept[face] = before[face]
+    return kept
+
+
+def _number(before: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Tracks, [n], from the face before each: -1 starts a new one."""
+    tracks: list[int] = []
+    count = 0
+    for earlier in before.tolist():
+        tracks.append(count if earlier < 0 else tracks[earlier])
+        count += earlier < 0
+    return np.array(tracks, np.int32)
+
+
+def _inverse(links: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Who points at each: from the index that each points at, -1 for none; no two at the same."""
+    inverse = np.full(len(links), -1, np.int64)
+    pointing = np.flatnonzero(links >= 0)
+    inverse[links[pointing]] = pointing
+    return inverse
+
+
 @dataclass
 class _Tracks:
     """The tracks that may still go on, one a row, as each was when last seen."""
 
-    number: NDArray[np.int32]
-    place: NDArray[np.int64]  # of the sample
+    face: NDArray[np.int64]  # the latest, and its time
     time_us: NDArray[np.int64]
     # [5, t, 3]: position, velocity, variance of position, of both together, of velocity; of x and y of
     # the centre in pixels and of the log of the size; per second.
@@ -166,26 +269,22 @@ class _Tracks:
 
     def keep(self, rows: NDArray[np.bool_]) -> "_Tracks":
         return _Tracks(
-            self.number[rows],
-            self.place[rows],
+            self.face[rows],
             self.time_us[rows],
             self.state[:, rows],
             self.appearance[rows],
         )
 
-    def add(
-        self, number: NDArray[np.int32], place: int, time_us: int, measured: Floats, appearance: Floats
-    ) -> "_Tracks":
+    def add(self, face: NDArray[np.int64], time_us: int, measured: Floats, appearance: Floats) -> "_Tracks":
         """With new tracks at faces seen for the first time: their speed is anybody's."""
-        n = len(number)
+        n = len(face)
         scale = _squared_scale(measured)
         state = np.zeros((5, n, 3))
         state[0] = measured
         state[2] = _BOX_VARIANCE * scale
         state[4] = _VELOCITY_VARIANCE * scale
         return _Tracks(
-            np.concatenate([self.number, number]),
-            np.concatenate([self.place, np.full(n, place)]),
+            np.concatenate([self.face, face]),
             np.concatenate([self.time_us, np.full(n, time_us)]),
             np.concatenate([self.state, state], axis=1),
             np.concatenate([self.appearance, appearance]),
@@ -220,11 +319,32 @@ def _costs(state: Floats, noise: Floats, tracked: Floats, measured: Floats, appe
     """What it costs to take each face for each track's, [tracks, faces]; 0 is a perfect match."""
     spread = state[2] + noise
     surprise = ((measured - state[0][:, None]) ** 2 / spread[:, None]).sum(axis=2)
+    motion = 0.5 * (_MOTION_TAIL + 3.0) * np.log1p(surprise / _MOTION_TAIL)
     uncertainty = 0.5 * np.log((spread / noise).prod(axis=1))
     difference = appearance - tracked[:, None]
     change = np.einsum("tfd,tfd->tf", difference, difference) / (APPEARANCE_BYTES * _LOOK_STD**2)
-    motion = 0.5 * (_MOTION_TAIL + 3.0) * np.log1p(surprise / _MOTION_TAIL)
-    return motion + 0.5 * (_LOOK_TAIL + 1.0) * np.log1p(change / _LOOK_TAIL) + uncertainty[:, None]
+    look = -np.log(np.exp(-0.5 * change) + np.exp(-_OTHER_LOOK_COST))
+    return motion + look + uncertainty[:, None]
+
+
+def _leads(cost: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Floats:
+    """How much more it would cost to give each matched face to another track, or its track another face.
+
+    `cost` [tracks, faces] of at most _NEW_TRACK_COST, the pairs of its cheapest assignment `rows` and
+    `columns` [p]. Two pairs may trade, and a track or a face that went without may step in. Returns [p],
+    infinite where nothing else is possible.
+    """
+    acceptable = cost < _NEW_TRACK_COST
+    if np.count_nonzero(acceptable) == len(rows):
+        return np.full(len(rows), np.inf)
+    possible = np.where(acceptable, cost, np.inf)
+    chosen = cost[rows, columns]
+    give, rest = possible[np.ix_(rows, columns)], cost[np.ix_(rows, columns)]
+    trade = np.minimum(give + rest.T, give.T + rest) - chosen[:, None]
+    np.fill_diagonal(trade, np.inf)
+    other_tracks = np.delete(possible[:, columns], rows, axis=0)
+    other_faces = np.delete(possible[rows], columns, axis=1).T
+    return np.concatenate([trade, other_tracks, other_faces]).min(axis=0) - chosen
 
 
 def _update(state: Floats, noise: Floats, measured: Floats) -> Floats:
@@ -244,32 +364,18 @@ def _update(state: Floats, noise: Floats, measured: Floats) -> Floats:
     )
 
 
-def _follow(
-    place: NDArray[np.int64],
-    boxes: NDArray[np.float32],
-    appearance: NDArray[np.uint8],
-    pts_us: NDArray[np.int64],
-    previous: NDArray[np.int64],
-) -> NDArray[np.int32]:
-    """Track numbers within one shot of faces sorted by the place of their sample, then by box: int32 [n].
-
-    `previous` is the place of the decoded sample before each: a track seen there goes on, however long
-    ago that was.
-    """
-    found = np.empty(len(place), np.int32)
-    wide = boxes.astype(np.float64)
-    measured = np.column_stack([wide[:, :2] + wide[:, 2:] / 2.0, 0.5 * np.log(wide[:, 2] * wide[:, 3])])
-    edges = np.append(np.flatnonzero(np.diff(place, prepend=-1)), len(place))
+def _follow(faces: _Faces) -> NDArray[np.int64]:
+    """The face that each goes on from, -1 for the first of a track: int64 [n]."""
+    before = np.full(len(faces.place), -1, np.int64)
+    edges = np.append(np.flatnonzero(np.diff(faces.place, prepend=faces.place[:1] - 1)), len(faces.place))
     none = np.empty(0, np.int64)
-    tracks = _Tracks(none.astype(np.int32), none, none, np.empty((5, 0, 3)), np.empty((0, APPEARANCE_BYTES)))
-    count = 0
+    tracks = _Tracks(none, none, np.empty((5, 0, 3)), np.empty((0, APPEARANCE_BYTES)))
     for start, end in pairwise(edges.tolist()):
-        here = int(place[start])
-        now = int(pts_us[here])
-        alive = (tracks.time_us >= now - MAX_ABSENCE_S * 1e6) | (tracks.place == previous[here])
+        now = int(faces.time_us[start])
+        alive = tracks.time_us >= faces.earliest_us[start]
         if not alive.all():
             tracks = tracks.keep(alive)
-        seen, look = measured[start:end], appearance[start:end].astype(np.float64)
+        seen, look = faces.position[start:end], faces.appearance[start:end].astype(np.float64)
 
         scale = _squared_scale(tracks.state[0])
         noise = _BOX_VARIANCE * scale
@@ -278,17 +384,17 @@ def _follow(
         rows, columns = linear_sum_assignment(cost)
         good = cost[rows, columns] < _NEW_TRACK_COST
         rows, columns = rows[good], columns[good]
+        sure = _leads(cost, rows, columns) >= _LEAD
+        doubtful, rows, columns = rows[~sure], rows[sure], columns[sure]
 
-        tracks.place[rows] = here
+        before[start + columns] = tracks.face[rows]
+        tracks.face[rows] = start + columns
         tracks.time_us[rows] = now
         tracks.state[:, rows] = _update(expected[:, rows], noise[rows], seen[columns])
         tracks.appearance[rows] += _LOOK_LEARNING * (look[columns] - tracks.appearance[rows])
-        numbers = np.full(end - start, -1, np.int32)
-        numbers[columns] = tracks.number[rows]
-        if len(rows) < len(numbers):
-            new = np.flatnonzero(numbers < 0)
-            numbers[new] = np.arange(count, count + len(new))
-            count += len(new)
-            tracks = tracks.add(numbers[new], here, now, seen[new], look[new])
-        found[start:end] = numbers
-    return found
+        if len(doubtful):
+            tracks = tracks.keep(np.isin(np.arange(len(tracks.face)), doubtful, invert=True))
+        if len(rows) < end - start:
+            new = np.delete(np.arange(end - start), columns)
+            tracks = tracks.add(start + new, now, seen[new], look[new])
+    return before
