@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from models.spec import CropSpec
+from schemas.emotions import EMOTIONS
 
 _WEIGHTS: Final = Path(__file__).parent / "weights"
 
@@ -56,13 +57,19 @@ def read_model_spec(name_or_path: str) -> ModelSpec:
         pixels, output = settings["InputLayer"], settings["ClassProbabilities"]
     except (zipfile.BadZipFile, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(foreign) from error
+    classes = tuple(output["classes"])
+    if len({*classes} & {*EMOTIONS}) != len(classes):
+        raise ValueError(
+            f"The model '{path}' knows the classes {', '.join(classes)}; "
+            f"its classes must be among {', '.join(EMOTIONS)}, each once."
+        )
     _, size, _, channels = pixels["batch_shape"]
     return ModelSpec(
         name=name_or_path,
         path=path,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         architecture=output["architecture"],
-        classes=tuple(output["classes"]),
+        classes=classes,
         input_size=size,
         channels=channels,
         crop=CropSpec(**output["crop"]),
@@ -109,14 +116,20 @@ def make_crop(image: np.ndarray, box: tuple[float, float, float, float], spec: M
     return cv2.resize(square, (size, size), interpolation=interpolation).reshape(size, size, spec.channels)
 
 
+def load_network(spec: ModelSpec) -> Any:
+    """The saved Keras model: pixels [N, input_size, input_size, channels], 0 to 255, to probabilities."""
+    import keras
+
+    import models.output  # noqa: F401 - registers the output layer that the file names
+
+    return keras.models.load_model(spec.path, compile=False)
+
+
 class Classifier:
     """A loaded model. `classes`, `input_size`, `channels`, `crop` and `sha256` are those of its `spec`."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        import keras
         import tensorflow as tf
-
-        import models.output  # noqa: F401 - registers the output layer that the file names
 
         self.spec = spec
         self.classes = spec.classes
@@ -124,7 +137,7 @@ class Classifier:
         self.channels = spec.channels
         self.crop = spec.crop
         self.sha256 = spec.sha256
-        model = keras.models.load_model(spec.path, compile=False)
+        model = load_network(spec)
         self._shape = (spec.input_size, spec.input_size, spec.channels)
 
         def probabilities(pixels: Any) -> Any:
@@ -155,6 +168,22 @@ class Classifier:
             padded[: len(batch)] = batch
             result[start : start + len(batch)] = self._graphs[size](padded).numpy()[: len(batch)]
         return result
+
+    def predict_emotions(self, crops: np.ndarray) -> np.ndarray:
+        """As `predict`, with one column for each of the seven emotions, whichever the model knows.
+
+        crops: uint8 [N, input_size, input_size, channels], N >= 0.
+
+        Returns float32 [N, 7] in the order of EMOTIONS: nan for a class that the model does not know
+        (unknown is not absent), the others sum to 1. Raises ValueError as `predict` does, and when the
+        model itself gives no number.
+        """
+        probabilities = self.predict(crops)
+        if not np.isfinite(probabilities).all():
+            raise ValueError(f"The model '{self.spec.name}' gives no numbers for a face; train it again.")
+        emotions = np.full((len(crops), len(EMOTIONS)), np.nan, dtype=np.float32)
+        emotions[:, [EMOTIONS.index(name) for name in self.classes]] = probabilities
+        return emotions
 
 
 def load_classifier(name_or_path: str) -> Classifier:

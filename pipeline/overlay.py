@@ -1,4 +1,4 @@
-"""Drawing on a picture what is known of a face: box, track number, label, confidence, seven bars."""
+"""Drawing on a picture what is known of a face: box, track number, label, confidence, emotions as bars."""
 
 from functools import cache
 
@@ -30,9 +30,10 @@ def draw_face(image: np.ndarray, box: np.ndarray, name: str, probabilities: np.n
         image: the picture.
         box: float [4]: x, y, w, h in pixels; may reach over the edges.
         name: stands before the label, such as a track's number.
-        probabilities: float [7] in the order of EMOTIONS; the largest is the label.
+        probabilities: float [7] in the order of EMOTIONS; the largest is the label, and classes that
+            are nan, which the model does not know, get no bar.
     """
-    label = int(probabilities.argmax())
+    label = int(np.nanargmax(probabilities))
     confidence = float(probabilities[label])
     height, width = image.shape[:2]
     left, top = round(float(box[0])), round(float(box[1]))
@@ -67,19 +68,21 @@ def _beside(
 
 
 def _panel(text: str, probabilities: np.ndarray, size: int) -> np.ndarray:
-    """The label over seven bars with the first letters of their emotions, uint8 RGBA [h, w, 4]."""
+    """The label over a bar for each known emotion with its first letters, uint8 RGBA [h, w, 4]."""
+    known = np.flatnonzero(~np.isnan(probabilities)).tolist()
     pad, bars = max(2, size // 3), 2 * size
     font, small = _font(size), _font(max(6, round(0.65 * size)))
-    width = int(max(font.getlength(text), 7 * small.getlength("MM"))) + 2 * pad
+    width = int(max(font.getlength(text), len(known) * small.getlength("MM"))) + 2 * pad
     letters = round(0.9 * size)
     height = pad + round(1.25 * size) + bars + letters + pad
     panel = Image.new("RGBA", (width, height), _PANEL)
     draw = ImageDraw.Draw(panel)
     draw.text((pad, pad), text, "white", font)
     floor = height - pad - letters
-    step = (width - 2 * pad) / len(EMOTIONS)
-    for number, emotion in enumerate(EMOTIONS):
-        left, right = pad + round(number * step), pad + round((number + 1) * step) - 2
+    step = (width - 2 * pad) / len(known)
+    for place, number in enumerate(known):
+        emotion = EMOTIONS[number]
+        left, right = pad + round(place * step), pad + round((place + 1) * step) - 2
         draw.rectangle((left, floor - bars, right, floor), _EMPTY_BAR)
         part = round(bars * float(probabilities[number]))
         if part:
