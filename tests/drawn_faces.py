@@ -16,17 +16,17 @@ _WALL = np.kron(_RNG.integers(60, 140, (HEIGHT // 8, WIDTH // 8)), np.ones((8, 8
 _SKIN = np.kron(_RNG.integers(0, 255, (SIDE // 6, SIDE // 6)), np.ones((6, 6))).astype(np.uint8)
 
 
-def draw(*faces: tuple[float, float, str], wall: int = 0) -> np.ndarray:
-    """A 640x480 RGB picture with faces: left, top and emotion of each; another `wall` is another scene."""
+def draw(*faces: tuple[float, float], wall: int = 0) -> np.ndarray:
+    """A 640x480 RGB picture with faces, by left and top; another `wall` is another scene."""
     image = np.repeat(np.roll(_WALL, wall, axis=1)[..., None], 3, axis=2)
     if wall:
         image = 255 - image[::-1] // 2
-    for x, y, emotion in faces:
+    for x, y in faces:
         left, top = round(x), round(y)
         patch = image[top : top + SIDE, left : left + SIDE]
         patch[..., 1] = _SKIN[: patch.shape[0], : patch.shape[1]]
         patch[..., 0] = 255
-        patch[..., 2] = 1 + EMOTIONS.index(emotion)
+        patch[..., 2] = 0
     return image
 
 
@@ -47,7 +47,7 @@ class DrawnDetector:
     def _detect(self, image: np.ndarray) -> list[Box]:
         if self.blind:
             return []
-        face = (image[..., 0] == 255) & (image[..., 2] <= len(EMOTIONS)) & (image[..., 2] > 0)
+        face = (image[..., 0] > 200) & (image[..., 2] < 55)  # also after JPEG
         columns = np.flatnonzero(face.any(axis=0))
         boxes = []
         for part in np.split(columns, np.flatnonzero(np.diff(columns) > 1) + 1) if len(columns) else []:

@@ -41,9 +41,9 @@ def path_of(number):
 
 
 def test_a_box_follows_what_moves_and_grows():
-    before = draw((200, 150, "happy"))
+    before = draw((200, 150))
     moved, found = follow(
-        flow_picture(before), flow_picture(draw((216, 141, "happy"))), 2.0, np.array([[200, 150, SIDE, SIDE]])
+        flow_picture(before), flow_picture(draw((216, 141))), 2.0, np.array([[200, 150, SIDE, SIDE]])
     )
     assert found.tolist() == [True]
     assert moved[0] == pytest.approx([216, 141, SIDE, SIDE], abs=1.0)
@@ -54,7 +54,7 @@ def test_a_box_follows_what_moves_and_grows():
 
 
 def test_a_box_grows_with_its_face():
-    picture = draw((260, 180, "happy"))[60:420, 80:560]
+    picture = draw((260, 180))[60:420, 80:560]
     larger = cv2.resize(picture[9:-9, 12:-12], (480, 360))  # from 456 x 342
     box = np.array([[180.0, 120.0, SIDE, SIDE]])
     factor = 480 / 456
@@ -68,7 +68,7 @@ def test_a_box_grows_with_its_face():
 def test_a_box_whose_face_is_gone_stays_and_says_so():
     box = np.array([[200.0, 150, SIDE, SIDE]])
     blank = np.full((240, 320), 128, np.uint8)
-    moved, found = follow(flow_picture(draw((200, 150, "happy"))), blank, 2.0, box)
+    moved, found = follow(flow_picture(draw((200, 150))), blank, 2.0, box)
     assert not found.any()
     assert np.array_equal(moved, box)
 
@@ -81,7 +81,7 @@ def test_every_frame_has_the_face_but_few_are_searched():
     faces = live(detector)
     for number in range(120):
         x, y = path_of(number)
-        [face] = faces.see(number * FRAME_US, draw((x, y, "happy")))
+        [face] = faces.see(number * FRAME_US, draw((x, y)))
         assert face.track == 0
         assert face.box == pytest.approx([round(x), round(y), SIDE, SIDE], abs=4)
         assert (face.emotion, face.score) == ("happy", 0.99)
@@ -106,10 +106,10 @@ def test_no_frame_waits_for_the_search_and_its_boxes_are_carried_on():
     later = Later()
     faces = live(beside=later)
     for number in range(4):
-        assert faces.see(number * FRAME_US, draw((200 + 6 * number, 150, "happy"))) == []
+        assert faces.see(number * FRAME_US, draw((200 + 6 * number, 150))) == []
     assert len(later.waiting) == 1  # one search at a time
     later.finish()
-    [face] = faces.see(4 * FRAME_US, draw((224, 150, "happy")))
+    [face] = faces.see(4 * FRAME_US, draw((224, 150)))
     assert face.box == pytest.approx([224, 150, SIDE, SIDE], abs=2)
 
 
@@ -136,7 +136,7 @@ def test_a_face_that_returns_soon_keeps_its_number_and_later_is_a_new_one():
     numbers = []
     for number in range(165):
         absent = 30 <= number < 52 or 75 <= number < 127
-        seen = faces.see(number * 2 * FRAME_US, draw(*[] if absent else [(200, 150, "happy")]))
+        seen = faces.see(number * 2 * FRAME_US, draw(*[] if absent else [(200, 150)]))
         numbers.append([face.track for face in seen])
     assert numbers[29] == [0]
     assert numbers[40] == []  # gone after a moment
@@ -147,9 +147,9 @@ def test_a_face_that_returns_soon_keeps_its_number_and_later_is_a_new_one():
 def test_a_cut_ends_all_tracks():
     faces = live()
     for number in range(40):
-        faces.see(number * FRAME_US, draw((200, 150, "happy")))
+        faces.see(number * FRAME_US, draw((200, 150)))
     for number in range(40, 60):
-        seen = faces.see(number * FRAME_US, draw((205, 150, "happy"), wall=64))
+        seen = faces.see(number * FRAME_US, draw((205, 150), wall=64))
     assert [face.track for face in seen] == [1]
 
 
@@ -160,7 +160,7 @@ def test_two_faces_keep_their_numbers_whichever_the_detector_gives_first():
 
     faces = live(Shuffled())
     for number in range(60):
-        seen = faces.see(number * FRAME_US, draw((60, 100 + number, "happy"), (400, 200 - number, "sad")))
+        seen = faces.see(number * FRAME_US, draw((60, 100 + number), (400, 200 - number)))
     assert [face.track for face in seen] == [0, 1]
     assert [face.box[0] for face in seen] == pytest.approx([60, 400], abs=2)
 
@@ -170,9 +170,9 @@ def test_what_the_detector_sees_once_is_not_shown_and_what_it_misses_once_stays(
     faces = live(detector)
     shown = []
     for number in range(90):
-        drawn = [(60, 100, "happy")]
+        drawn = [(60, 100)]
         if number == 60:  # a search falls on it
-            drawn.append((400, 200, "sad"))
+            drawn.append((400, 200))
         detector.blind = number == 40
         shown.append(faces.see(number * FRAME_US, draw(*drawn)))
     assert all([face.track for face in seen] == [0] for seen in shown)
@@ -185,7 +185,7 @@ def test_smoothing_is_the_pipelines_own_of_the_past(method):
     times = []
     for number in range(60):
         started = len(classifier.given)
-        [face] = faces.see(number * FRAME_US, draw((200, 150, "happy")))
+        [face] = faces.see(number * FRAME_US, draw((200, 150)))
         if len(classifier.given) > started:
             times.append(number * FRAME_US)
         expected = smooth(method, np.array(times), np.stack(classifier.given))[-1]
@@ -201,7 +201,7 @@ def test_any_times_that_ascend_are_fine(steps):
     searched = None
     for pts_us in np.cumsum(steps).tolist():
         before = detector.looks
-        [face] = faces.see(pts_us, draw((200, 150, "happy")))
+        [face] = faces.see(pts_us, draw((200, 150)))
         due = searched is None or pts_us - searched >= LOOK_EVERY_US
         assert detector.looks - before == due
         searched = pts_us if due else searched
@@ -218,7 +218,7 @@ def test_times_must_ascend():
 def test_classes_that_the_model_does_not_know_are_null():
     faces = live(classifier=DrawnClassifier(unknown=["disgust", "fear"]))
     for number in range(10):
-        [face] = faces.see(number * FRAME_US, draw((200, 150, "happy")))
+        [face] = faces.see(number * FRAME_US, draw((200, 150)))
     told = face_json(face.box, face.score, face.probabilities)
     assert told["probabilities"]["disgust"] is None
     assert told["emotion"] == "happy"
@@ -227,7 +227,7 @@ def test_classes_that_the_model_does_not_know_are_null():
 
 def test_an_hour_is_as_light_as_a_minute():
     faces = live()
-    image = draw((200, 150, "happy"))
+    image = draw((200, 150))
     most = 0
     for number in range(100):
         faces.see(number * 150_000, image)
@@ -254,7 +254,7 @@ def test_the_annotated_file_has_every_frame_with_what_was_told(tmp_path):
         stream = container.add_stream("libx264rgb", rate=25, options={"crf": "0"})
         stream.width, stream.height, stream.pix_fmt = 640, 480, "rgb24"
         for number in range(12):
-            image = draw((200 + 4 * number, 150, "happy"))
+            image = draw((200 + 4 * number, 150))
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     output = tmp_path / "seen.mp4"
@@ -268,7 +268,7 @@ def test_the_annotated_file_has_every_frame_with_what_was_told(tmp_path):
     assert [frame.pts_us for frame in frames] == [number * 40_000 for number in range(12)]
     assert problems == []
     for number, frame in enumerate(frames):
-        plain = draw((200 + 4 * number, 150, "happy"))
+        plain = draw((200 + 4 * number, 150))
         changed = np.abs(frame.image.astype(int) - plain).max(axis=2) > 60
         rows, columns = np.nonzero(changed)
         # The box is drawn around the face, its label above.

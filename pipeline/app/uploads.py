@@ -18,7 +18,7 @@ MAX_VIDEO_SECONDS: Final = 3600
 _ROOM_BYTES: Final = 2**30  # that must be left on the disk
 
 # Pillow's other formats run foreign programs, or are rare enough to be seldom tested.
-_PICTURE_FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_PICTURE_FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 _SNIFFED: Final = 4 * 192  # bytes: several packets of a transport stream
 
@@ -70,13 +70,16 @@ def check_picture(
     try:
         with Image.open(BytesIO(content), formats=formats) as image:
             width, height = image.size
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-        names = ", ".join(name for name in formats if name != "MPO")
-        raise UploadError(415, f"This is not a picture that can be opened here: {names}.") from error
+    except Image.DecompressionBombError as error:
+        raise _too_many_pixels(max_pixels) from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise UploadError(415, f"This is not a picture of a known kind: {', '.join(formats)}.") from error
     if width * height > max_pixels:
-        raise UploadError(
-            413, f"The picture has {width * height / 1e6:.0f} megapixels, more than {max_pixels / 1e6:.0f}."
-        )
+        raise _too_many_pixels(max_pixels)
+
+
+def _too_many_pixels(limit: int) -> UploadError:
+    return UploadError(413, f"The picture has more than {limit / 1e6:.0f} megapixels; send a smaller one.")
 
 
 def video_ending(path: Path) -> str:
