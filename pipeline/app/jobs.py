@@ -106,9 +106,7 @@ class Jobs:
         idle = [job for job in self._jobs.values() if not job.active]
         if len(self._jobs) >= MAX_JOBS:
             if not idle:
-                raise UploadError(
-                    429, f"There are {MAX_JOBS} videos waiting; cancel one, or try again later."
-                )
+                raise UploadError(429, f"There are {MAX_JOBS} videos waiting; cancel one or try later.")
             self._forget(idle[0])
         return Path(tempfile.mkdtemp(dir=self._folder))
 
