@@ -672,7 +672,7 @@ def test_the_command_prints_an_address_serves_it_and_cleans_up(temporary):
         assert len(list(temporary.glob("affectline-app-*"))) == 1
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        assert process.wait(60) == 0
     assert list(temporary.glob("affectline-app-*")) == []
 
 

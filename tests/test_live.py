@@ -1,8 +1,10 @@
 """Faces in a stream of frames: found, followed, numbered, smoothed; and `affectline live` around it."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -314,6 +316,80 @@ def test_wrong_names_are_refused():
         result = command("nothing.mp4", option, "absent")
         assert result.exit_code == 2
         assert "There is no" in result.output
+
+
+class RtspServer:
+    """Offers one H.264 stream on loopback to one client, over RTP inside the RTSP connection (RFC 2326)."""
+
+    def __init__(self, frames):
+        self._frames = frames
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"rtsp://127.0.0.1:{self._listening.getsockname()[1]}/camera"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        rtp.bind(("127.0.0.1", 0))
+        rtp.settimeout(0.5)
+        client, _ = self._listening.accept()
+        with client, rtp, client.makefile("rb") as asked:
+            while request := asked.readline().decode():
+                method = request.split()[0]
+                headers = {}
+                while (line := asked.readline().decode().strip()) != "":
+                    name, _, value = line.partition(":")
+                    headers[name.lower()] = value.strip()
+                self._answer(client, method, headers["cseq"])
+                if method == "PLAY":
+                    self._play(client, rtp)
+                    return
+
+    def _answer(self, client, method, number):
+        about = {
+            "OPTIONS": "Public: OPTIONS, DESCRIBE, SETUP, PLAY\r\n",
+            "SETUP": "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n",
+            "PLAY": "Session: 1\r\n",
+        }.get(method, "")
+        body = ""
+        if method == "DESCRIBE":
+            body = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=test\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n"
+            body += "a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n"
+            about = f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n"
+        client.sendall(f"RTSP/1.0 200 OK\r\nCSeq: {number}\r\n{about}\r\n{body}".encode())
+
+    def _play(self, client, rtp):
+        with av.open(f"rtp://127.0.0.1:{rtp.getsockname()[1]}", "w", format="rtp") as container:
+            options = {"tune": "zerolatency", "preset": "ultrafast", "g": "5"}
+            stream = container.add_stream("libx264", rate=25, options=options)
+            stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+            for image in self._frames:
+                for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
+                    container.mux(packet)
+                self._forward(client, rtp)
+                time.sleep(0.04)
+
+    @staticmethod
+    def _forward(client, rtp):
+        rtp.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                packet = rtp.recv(2000)
+                client.sendall(b"$\x00" + len(packet).to_bytes(2, "big") + packet)
+
+
+def test_an_rtsp_stream_is_seen_until_it_ends(monkeypatch):
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
+    server = RtspServer([draw((100 + 4 * number, 150)) for number in range(50)])
+    lines = []
+    with pytest.raises(RunError, match=r"sends no more pictures after \d+ frames"):
+        watch(server.url, live().see, None, lines.append)
+    told = [json.loads(line) for line in lines]
+    assert len(told) >= 5
+    assert {(row["width"], row["height"]) for row in told} == {(640, 480)}
+    places = [face["x"] for row in told for face in row["faces"]]
+    assert len(places) >= 5
+    assert {face["track"] for row in told for face in row["faces"]} == {0}
+    assert places[0] < places[-1] <= 300
 
 
 class FakeCapture:

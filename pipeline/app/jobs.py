@@ -172,7 +172,7 @@ class Jobs:
             raise StageError(row["error"])
         if row["status"] == "partial":
             job.note = row["error"] or ""
-        job.done_s = job.duration_s
+        job.done_s, job.faces = job.duration_s, row["faces"]
         for stage, command in (
             ("Writing the report", ["report", str(out)]),
             ("Drawing the clip", ["annotate", str(job.video), str(out), "-o", str(clip)]),

@@ -27,6 +27,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from models.detectors import DEFAULT_MIN_FACE
 from pipeline.app.engines import Choice, Engines
 from pipeline.app.guard import Guard, is_loopback
 from pipeline.app.jobs import Jobs
@@ -49,8 +50,7 @@ from pipeline.overlay import draw_face
 from schemas.emotions import COLORS, EMOTIONS
 from transforms.pictures import UnreadablePictureError, find_faces, read_picture
 
-PICTURE_MIN_FACE: Final = 0.04  # of the shorter side: a group picture has small faces
-LIVE_MIN_FACE: Final = 0.15  # somebody before a camera is near it, and larger is faster
+LIVE_MIN_FACE: Final = 0.15  # of the shorter side: who is before a camera is near it, and larger is faster
 MAX_LIVE: Final = 2
 """Webcam pages served at a time."""
 
@@ -135,7 +135,7 @@ class App:
 
     def _look_at_picture(self, content: BytesIO, choice: Choice) -> dict[str, Any]:
         image = read_picture(content)
-        detector = self._engines.detector(choice, PICTURE_MIN_FACE)
+        detector = self._engines.detector(choice, DEFAULT_MIN_FACE)
         faces = find_faces(image, detector, self._engines.classifier(choice))
         for number, face in reversed(list(enumerate(faces, 1))):  # the surest over the others
             draw_face(image, np.array(face.box[:4]), f"#{number}", face.probabilities)
@@ -279,5 +279,6 @@ def serve(host: str, port: int, engines: Engines, open_browser: bool, tell: Call
     tell(address)
     if open_browser:
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-    with listening:
+    # Ctrl-C has ended the server in good order by the time it is raised.
+    with listening, contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])

@@ -22,7 +22,7 @@ function drawBoxes({ width, height, faces }, emotions) {
       x, y: y > size * 1.4 ? y - size * 0.4 : y + h + size * 1.1, "font-size": size, fill: "#fff", stroke: "#000",
       "stroke-width": size / 6, "paint-order": "stroke", "font-weight": 600,
     });
-    label.textContent = `${place + 1} ${face.emotion} ${percent(face.confidence)}`;
+    label.textContent = `#${place + 1} ${face.emotion} ${percent(face.confidence)}`;
     boxes.append(label);
   });
 }
@@ -51,7 +51,7 @@ export function showPicture({ emotions, limits }) {
       $("picture-faces").replaceChildren(
         ...told.faces.map((face, place) => {
           const { card, update } = faceCard(emotions);
-          update(`${place + 1}`, face);
+          update(`#${place + 1}`, face);
           return card;
         }),
       );

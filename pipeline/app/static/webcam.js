@@ -7,7 +7,7 @@ const MINUTE_MS = 60_000;
 const STEP_MS = 100;  // of the timeline
 const LANES = 3;
 const GONE_MS = 500;  // before a face's card goes
-const SPEED_MS = 500;  // between updates of the figures
+const SPEED_MS = 250;  // between updates of the figures and of the timeline
 
 class Timeline {
   constructor(canvas, emotions) {
@@ -32,7 +32,7 @@ class Timeline {
     const { canvas } = this;
     const scale = devicePixelRatio || 1;
     const width = canvas.clientWidth, height = canvas.clientHeight;
-    if (canvas.width !== Math.round(width * scale)) {
+    if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
       canvas.width = Math.round(width * scale);
       canvas.height = Math.round(height * scale);
     }
@@ -51,12 +51,12 @@ class Timeline {
       const top = lane * step + 5, tall = step - 10;
       points.forEach(({ at, probabilities }, place) => {
         const next = points[place + 1]?.at ?? at + STEP_MS;
-        const wide = x(Math.min(next, at + 4 * STEP_MS)) - x(at);
+        const start = Math.floor(x(at)), end = Math.ceil(x(Math.min(next, at + 4 * STEP_MS)));
         let y = top + tall;
         for (const [emotion, color] of Object.entries(this.emotions)) {
           const part = tall * (probabilities[emotion] ?? 0);
           context.fillStyle = color;
-          context.fillRect(x(at), y - part, Math.max(wide, 1) + 0.3, part);
+          context.fillRect(start, y - part, end - start, part);
           y -= part;
         }
       });
@@ -251,8 +251,8 @@ export function startWebcam({ emotions }) {
   });
   document.addEventListener("tab", (event) => {
     if (event.detail !== "webcam" && session) session.end("");
-    else timeline.draw(performance.now());
   });
+  new ResizeObserver(() => timeline.draw(performance.now())).observe($("webcam-timeline"));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => timeline.draw(performance.now()));
   indicate(false);
-  timeline.draw(performance.now());
 }
