@@ -475,7 +475,6 @@ def live(
         sentence = watch(
             source,
             output,
-            click.echo,
             detector=detector,
             detector_weights=detector_weights,
             min_face=min_face,

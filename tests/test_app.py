@@ -477,6 +477,19 @@ def test_videos_kept_are_bounded(client, clip, monkeypatch):
     assert "waiting" in error_of(send(client, clip), 429)
 
 
+def test_what_nobody_foresaw_ends_one_video_and_not_the_others(client, clip, monkeypatch):
+    async def fail(_jobs, job):
+        if job.name == "bad":
+            raise OSError("unforeseen")
+
+    monkeypatch.setattr(jobs_module.Jobs, "_make", fail)
+    send(client, clip, "bad")
+    send(client, clip, "good")
+    bad, good = wait_for(client, lambda videos: all(map(is_over, videos)))
+    assert (bad["status"], good["status"]) == ("failed", "done")
+    assert bad["error"] == "The run broke off; see the terminal of the server."
+
+
 def test_files_of_a_killed_server_are_removed_and_others_are_kept(temporary):
     dead = temporary / "affectline-app-dead"
     alive = temporary / "affectline-app-alive"
@@ -532,6 +545,7 @@ def test_frames_are_answered_with_smoothed_tracked_faces(client, temporary):
         (b"x" * 100, "not a picture"),
         (as_png(draw()), "not a picture"),
         (as_jpeg(draw())[:600], "not a picture"),
+        (b"", "not a picture"),
         (as_jpeg(np.zeros((2000, 2000, 3), np.uint8)), "megapixels"),
     ],
 )

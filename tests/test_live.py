@@ -146,6 +146,13 @@ def test_a_face_that_returns_soon_keeps_its_number_and_later_is_a_new_one():
     assert numbers[164] == [1]  # 3.5 s
 
 
+def test_looks_far_apart_still_make_one_track():
+    faces = live()
+    for number in range(4):
+        seen = faces.see(number * 3_000_000, draw((200 + 10 * number, 150)))
+    assert [face.track for face in seen] == [0]
+
+
 def test_a_cut_ends_all_tracks():
     faces = live()
     for number in range(40):
@@ -377,8 +384,7 @@ class RtspServer:
                 client.sendall(b"$\x00" + len(packet).to_bytes(2, "big") + packet)
 
 
-def test_an_rtsp_stream_is_seen_until_it_ends(monkeypatch):
-    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
+def test_an_rtsp_stream_is_seen_until_it_ends():
     server = RtspServer([draw((100 + 4 * number, 150)) for number in range(50)])
     lines = []
     with pytest.raises(RunError, match=r"sends no more pictures after \d+ frames"):
@@ -454,6 +460,18 @@ def test_interrupting_completes_the_file(tmp_path):
     assert watch(str(clip), see, str(output), lines.append) == "Stopped after 6 frames (0.2 s)."
     assert signal.getsignal(signal.SIGINT) is before
     assert len(list(read_file(str(output), []))) == len(lines) == 6
+
+
+def test_it_ends_when_nobody_reads_any_more(tmp_path):
+    clip = astronaut_clip(tmp_path / "clip.mp4", 1.0)
+    lines = []
+
+    def tell(line):
+        if len(lines) == 3:
+            raise BrokenPipeError
+        lines.append(line)
+
+    assert watch(str(clip), lambda pts_us, image: [], None, tell) == "Stopped after 4 frames (0.1 s)."
 
 
 def test_the_command_prints_lines_and_says_how_it_ended(tmp_path, untrained_model, capfd):

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
-import anyio
-
 from pipeline.app.engines import Choice, Engines
 from pipeline.app.uploads import MAX_VIDEO_SECONDS, UploadError
 from schemas.tables import TABLES
@@ -103,16 +101,17 @@ class Jobs:
 
     def new_folder(self) -> Path:
         """An empty folder for a video about to be received; UploadError when too many wait."""
-        idle = [job for job in self._jobs.values() if not job.active]
-        if len(self._jobs) >= MAX_JOBS:
-            if not idle:
+        # Those of videos that are still being received count too.
+        if sum(path.is_dir() for path in self._folder.iterdir()) >= MAX_JOBS:
+            oldest = next((job for job in self._jobs.values() if not job.active), None)
+            if oldest is None:
                 raise UploadError(429, f"There are {MAX_JOBS} videos waiting; cancel one or try later.")
-            self._forget(idle[0])
+            self._forget(oldest)
         return Path(tempfile.mkdtemp(dir=self._folder))
 
     async def add(self, name: str, choice: Choice, folder: Path, video: Path) -> Job:
         """Queue a received video; UploadError when it cannot be opened or is too long."""
-        duration_s = await anyio.to_thread.run_sync(_duration_s, video)
+        duration_s = await asyncio.to_thread(_duration_s, video)
         job = Job(secrets.token_urlsafe(12), name[:_NAME_LENGTH], choice, folder, video, duration_s)
         self._jobs[job.id] = job
         job.task = asyncio.create_task(self._run(job))
@@ -143,19 +142,21 @@ class Jobs:
         job.task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await job.task
-        job.status, job.stage = CANCELLED, ""
+        job.status, job.error = CANCELLED, ""
 
     async def _run(self, job: Job) -> None:
         async with self._turn:
             job.status = RUNNING
             try:
                 await self._make(job)
+                job.status = DONE
             except StageError as error:
                 job.status, job.error = FAILED, str(error)
                 _empty(job.folder)
-            else:
-                job.status = DONE
-            job.stage = ""
+            finally:
+                job.stage = ""
+                if job.status == RUNNING:  # cancelled, or what nobody foresaw
+                    job.status, job.error = FAILED, "The run broke off; see the terminal of the server."
 
     async def _make(self, job: Job) -> None:
         out, clip = job.folder / "out", job.folder / "annotated.mp4"
@@ -167,7 +168,7 @@ class Jobs:
         code, said = await self._child(job, ["run", str(job.video), "-o", str(out), *arguments])
         if code not in (0, 3):
             raise StageError(_last_sentence(said))
-        row = await anyio.to_thread.run_sync(_video_row, out)
+        row = await asyncio.to_thread(_video_row, out)
         if row["status"] == "failed":
             raise StageError(row["error"])
         if row["status"] == "partial":
@@ -181,7 +182,7 @@ class Jobs:
             code, said = await self._child(job, command)
             if code:
                 raise StageError(_last_sentence(said))
-        job.files = await anyio.to_thread.run_sync(_collect, job.folder, out, clip)
+        job.files = await asyncio.to_thread(_collect, job.folder, out, clip)
 
     async def _child(self, job: Job, arguments: Sequence[str]) -> tuple[int, str]:
         """Run `affectline` to its end: its exit code and what it said on stderr.

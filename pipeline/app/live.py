@@ -174,7 +174,9 @@ class LiveFaces:
     def _track(self) -> bool:
         """Number the faces of the last looks; whether the latest look is the first of a shot."""
         since = self._looks[-1].pts_us - _TRACKED_US
-        looks = [look for look in self._looks if look.pts_us >= since]
+        # Two looks in a row are of one person however long the first took, as when a graph is compiled.
+        last_two = len(self._looks) - 2
+        looks = [look for place, look in enumerate(self._looks) if place >= last_two or look.pts_us >= since]
         times = np.array([look.pts_us for look in looks], np.int64)
         decoded = np.ones(len(looks), bool)
         signatures = np.frombuffer(b"".join(look.signature for look in looks), np.uint8)

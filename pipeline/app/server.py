@@ -24,7 +24,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from models.detectors import DEFAULT_MIN_FACE
@@ -101,8 +101,10 @@ class App:
             self._inference.shutdown(wait=False, cancel_futures=True)
 
     def _warm_up(self, choice: Choice) -> None:
-        blank = np.zeros((480, 640, 3), np.uint8)
-        find_faces(blank, self._engines.detector(choice, LIVE_MIN_FACE), self._engines.classifier(choice))
+        classifier = self._engines.classifier(choice)
+        size, channels = classifier.spec.input_size, classifier.spec.channels
+        classifier.predict_emotions(np.zeros((1, size, size, channels), np.uint8))
+        self._engines.detector(choice, LIVE_MIN_FACE).detect([np.zeros((480, 640, 3), np.uint8)])
 
     async def _infer(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._inference, function, *arguments)
@@ -207,7 +209,7 @@ class App:
             start_ns = time.monotonic_ns()
             await socket.send_json({"ready": True})
             while True:
-                jpeg = await socket.receive_bytes()
+                jpeg = (await _receive(socket)).get("bytes") or b""
                 received_ns = time.monotonic_ns()
                 image = await asyncio.get_running_loop().run_in_executor(thread, _decode, jpeg)
                 seen = await asyncio.get_running_loop().run_in_executor(
@@ -219,6 +221,13 @@ class App:
                 ]
                 took_ms = (time.monotonic_ns() - received_ns) / 1e6
                 await socket.send_text(json.dumps({"faces": told, "ms": round(took_ms, 2)}))
+
+
+async def _receive(socket: WebSocket) -> Message:
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message["code"])
+    return message
 
 
 def _decode(jpeg: bytes) -> np.ndarray:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -140,7 +141,6 @@ def as_json_line(frame: Frame, faces: list[LiveFace]) -> str:
 def live(
     source: str,
     output: str | None,
-    tell: Callable[[str], None],
     *,
     detector: str,
     detector_weights: str | None,
@@ -163,7 +163,18 @@ def live(
     with ThreadPoolExecutor(1, thread_name_prefix="search") as search:
         beside = search if is_stream(source) else None
         faces = LiveFaces(found, Classifier(spec), smoothing, window_s, beside)
-        return watch(source, faces.see, output, tell)
+        return watch(source, faces.see, output, _print_line)
+
+
+def _print_line(line: str) -> None:
+    """Print a line at once; BrokenPipeError when whoever read the lines has left."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer would be complained about when the process ends.
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise
 
 
 def watch(source: str, see: See, output: str | None, tell: Callable[[str], None]) -> str:
@@ -173,7 +184,7 @@ def watch(source: str, see: See, output: str | None, tell: Callable[[str], None]
         source: a camera's number, a URL that FFmpeg reads, or a file.
         see: `LiveFaces.see`.
         output: the annotated MP4 to write, if any.
-        tell: gets each frame's JSON line.
+        tell: gets each frame's JSON line; where it raises BrokenPipeError, nobody wants more.
 
     Raises:
         UsageError: the source cannot be opened, or the output cannot be written.
@@ -213,7 +224,10 @@ def _see_all(
     with contextlib.ExitStack() as stack:
         for frame in frames:
             faces = see(frame.pts_us, frame.image)
-            tell(as_json_line(frame, faces))
+            try:
+                tell(as_json_line(frame, faces))
+            except BrokenPipeError:
+                stopped.set()
             if output is not None:
                 if writer is None:
                     size = frame.image.shape[1], frame.image.shape[0]

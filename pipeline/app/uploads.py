@@ -1,11 +1,11 @@
 """Files that a browser sends: counted while they come, told by their first bytes, never by their names."""
 
+import asyncio
 import shutil
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Final
 
-import anyio
 from PIL import Image, UnidentifiedImageError
 from starlette.requests import ClientDisconnect, Request
 
@@ -42,7 +42,7 @@ async def receive(request: Request, limit: int, into: IO[bytes]) -> None:
             received += len(block)
             if received > limit:
                 raise _too_large(limit)
-            await anyio.to_thread.run_sync(into.write, block)
+            await asyncio.to_thread(into.write, block)
     except ClientDisconnect as error:
         raise UploadError(400, "The file did not arrive whole; send it again.") from error
     if not received:
