@@ -6,6 +6,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
+from models.classifier import read_model_spec
 from pipeline.app import jobs as jobs_module
 from pipeline.app import server as server_module
 from pipeline.app import uploads
@@ -118,11 +120,13 @@ def test_it_offers_what_there_is(client):
     assert told["emotions"] == dict(COLORS)
 
 
-def test_a_model_of_ones_own_is_offered_by_its_file_name(untrained_model):
-    engines = Engines(str(untrained_model))
-    assert engines.offered["model"][0] == untrained_model.name
+def test_a_model_of_ones_own_is_offered_by_its_file_name(tmp_path):
+    mine = tmp_path / "mine.keras"
+    shutil.copyfile(read_model_spec("default").path, mine)
+    engines = Engines(str(mine))
+    assert engines.offered["model"][0] == "mine.keras"
     assert "default" in engines.offered["model"]
-    assert engines.model_argument(engines.check({})) == str(untrained_model)
+    assert engines.model_argument(engines.check({})) == str(mine)
 
 
 @pytest.mark.parametrize("what", [{"model": "none"}, {"detector_weights": Path("none.onnx")}])
@@ -248,7 +252,7 @@ def clip(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory, untrained_model, clip):
+def ran(tmp_path_factory, clip):
     """What came of two good clips and a broken one between them; the client, still open."""
     folder = tmp_path_factory.mktemp("temporary")
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
@@ -256,7 +260,7 @@ def ran(tmp_path_factory, untrained_model, clip):
     content = clip.read_bytes()
     broken.write_bytes(content[: content.index(b"mdat") + 400])
     try:
-        with client_of(make_app(Engines(str(untrained_model)), "127.0.0.1", None)) as client:
+        with client_of(make_app(Engines(), "127.0.0.1", None)) as client:
             first = send(client, clip, "../../first <b>.mp4", detector="haar", smoothing="ema")
             refused = send(client, broken, "broken.mp4", detector="haar")
             second = send(client, clip, "second.mov", detector="haar")
@@ -272,6 +276,7 @@ def ran(tmp_path_factory, untrained_model, clip):
         tempfile.tempdir = before
 
 
+@pytest.mark.slow
 def test_videos_run_through_the_real_pipeline(ran, tmp_path):
     client, videos, _, progress, _ = ran
     assert [(video["status"], video["error"]) for video in videos] == [("done", "")] * 2
@@ -294,6 +299,7 @@ def test_videos_run_through_the_real_pipeline(ran, tmp_path):
     assert {row["detector"] for row in settings} == {"haar"}
 
 
+@pytest.mark.slow
 def test_the_report_of_a_video_opens_with_its_parts(ran):
     client, videos, _, _, _ = ran
     base = f"/videos/{videos[0]['id']}/"
@@ -304,6 +310,7 @@ def test_the_report_of_a_video_opens_with_its_parts(ran):
         assert client.get(f"{base}report/assets/{asset}").status_code == 200
 
 
+@pytest.mark.slow
 def test_the_clip_plays_from_anywhere(ran):
     client, videos, _, _, _ = ran
     address = f"/videos/{videos[0]['id']}/{videos[0]['clip']}"
@@ -315,11 +322,13 @@ def test_the_clip_plays_from_anywhere(ran):
     assert part.content == whole.content[100:200]
 
 
+@pytest.mark.slow
 def test_a_broken_video_gets_its_sentence(ran):
     _, _, refused, _, _ = ran
     assert "cannot be opened as a video" in error_of(refused, 415)
 
 
+@pytest.mark.slow
 def test_only_listed_files_are_given_out(ran):
     client, videos, _, _, _ = ran
     base = f"/videos/{videos[0]['id']}/"
@@ -328,6 +337,7 @@ def test_only_listed_files_are_given_out(ran):
     assert client.get("/videos/other/tables.zip").status_code == 404
 
 
+@pytest.mark.slow
 def test_names_from_the_browser_are_no_paths(ran):
     _, _, _, _, folder = ran
     paths = [str(path.relative_to(folder)) for path in folder.rglob("*")]
@@ -337,9 +347,10 @@ def test_names_from_the_browser_are_no_paths(ran):
     assert not list(folder.glob("*/*/tmp/*"))  # the children's own
 
 
-def test_a_long_run_is_cancelled_with_all_it_started(tmp_path, untrained_model, temporary):
+@pytest.mark.slow
+def test_a_long_run_is_cancelled_with_all_it_started(tmp_path, temporary):
     long = astronaut_clip(tmp_path / "long.mp4", 60)
-    with client_of(make_app(Engines(str(untrained_model)), "127.0.0.1", None)) as client:
+    with client_of(make_app(Engines(), "127.0.0.1", None)) as client:
         first = send(client, long).json()
         second = send(client, long).json()
         wait_for(client, lambda videos: next(iter(temporary.glob("*/*/tmp/affectline-progress-*")), None))
@@ -677,6 +688,7 @@ def start_server(*arguments, **environment):
     return process, process.stdout.readline().strip()
 
 
+@pytest.mark.slow
 def test_the_command_prints_an_address_serves_it_and_cleans_up(temporary):
     process, address = start_server(TMPDIR=str(temporary))
     try:
