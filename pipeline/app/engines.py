@@ -1,0 +1,98 @@
+"""Detectors and models by the names that the page offers, each loaded once."""
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from models.classifier import Classifier, read_model_spec
+from models.detectors import DETECTORS, Detector, make_detector
+from pipeline.errors import UsageError
+from transforms.smoothing import SMOOTHING_METHODS
+
+DEFAULT_DETECTOR, DEFAULT_SMOOTHING = "mtcnn", "hmm"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a person chose on the page; each is one of the names that `Engines` offers."""
+
+    model: str
+    detector: str
+    smoothing: str
+
+
+class Engines:
+    """What the page offers, and the loaded parts. For one thread at a time, but for `offered` and `check`.
+
+    Args:
+        model: the one preselected: a shipped name, or the path of a .keras file.
+        detector_weights: YuNet's file. Without it YuNet is not offered: to fetch it would be an external
+            request that nobody asked for.
+
+    Raises UsageError when either cannot be used.
+    """
+
+    def __init__(self, model: str = "default", detector_weights: Path | None = None) -> None:
+        self._weights = detector_weights
+        shipped = resources.files("models") / "weights"
+        names = sorted(path.name for path in shipped.iterdir() if path.name.endswith(".keras"))
+        self._models = {name.removesuffix(".keras"): name.removesuffix(".keras") for name in names}
+        try:
+            read_model_spec(model)
+            if detector_weights is not None:
+                make_detector("yunet", weights=detector_weights)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        self._first = model
+        if model not in self._models:
+            self._first = Path(model).name
+            self._models[self._first] = str(Path(model).resolve())
+        self._classifiers: dict[str, Classifier] = {}
+        self._detectors: dict[tuple[str, float], Detector] = {}
+
+    @property
+    def offered(self) -> dict[str, list[str]]:
+        """The names to choose from, the preselected one first."""
+        detectors = [name for name in DETECTORS if name != "yunet" or self._weights is not None]
+        return {
+            "model": _with_first(list(self._models), self._first),
+            "detector": _with_first(detectors, DEFAULT_DETECTOR),
+            "smoothing": _with_first(list(SMOOTHING_METHODS), DEFAULT_SMOOTHING),
+        }
+
+    def check(self, asked: dict[str, str]) -> Choice:
+        """The choice in a request, preselected where it is silent; UsageError for what is not offered."""
+        chosen = {}
+        for what, names in self.offered.items():
+            name = asked.get(what, names[0])
+            if name not in names:
+                raise UsageError(f"There is no {what} {name[:80]!r} here; choose one of {', '.join(names)}.")
+            chosen[what] = name
+        return Choice(**chosen)
+
+    def model_argument(self, choice: Choice) -> str:
+        """The chosen model as `affectline run --model` takes it."""
+        return self._models[choice.model]
+
+    def detector_arguments(self, choice: Choice) -> list[str]:
+        """The chosen detector as arguments of `affectline run`."""
+        weights = ["--detector-weights", str(self._weights)] if choice.detector == "yunet" else []
+        return ["--detector", choice.detector, *weights]
+
+    def classifier(self, choice: Choice) -> Classifier:
+        """The chosen model, loaded."""
+        if choice.model not in self._classifiers:
+            self._classifiers[choice.model] = Classifier(read_model_spec(self._models[choice.model]))
+        return self._classifiers[choice.model]
+
+    def detector(self, choice: Choice, min_face: float) -> Detector:
+        """The chosen detector for faces of at least this part of a picture's shorter side, loaded."""
+        key = choice.detector, min_face
+        if key not in self._detectors:
+            weights = self._weights if choice.detector == "yunet" else None
+            self._detectors[key] = make_detector(choice.detector, min_face, weights)
+        return self._detectors[key]
+
+
+def _with_first(names: list[str], first: str) -> list[str]:
+    return [first, *(name for name in names if name != first)]
