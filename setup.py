@@ -78,6 +78,7 @@ setup(
         "models.detectors",
         "transforms",
         "pipeline",
+        "pipeline.app",
         "pipeline.report",
     ],
     package_data={

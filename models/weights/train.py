@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import click
 import keras
 import numpy as np
 import torch
@@ -29,7 +30,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.architectures.resnet48 import BLOCKS, MEAN, SCALE
-from models.data import FaceSet, soft_targets
+from models.calibration import recalibrate
+from models.data import FaceSet, hard_labels, read_training, soft_targets
+from models.litert import add_litert
+from models.registry import get_architecture
+from models.training import calibrated, held_out_rows
 
 START_SHA256: Final = "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031"
 _START_MEMBER: Final = "package/model/face_recognition_model"
@@ -38,7 +43,7 @@ _HEADS: Final = ("ferplus", "fer2013")
 _NAMES: Final = ("default", "fer2013")  # of the files, one a head
 
 HELD_OUT: Final = 0.1  # of the usage Training: fits the calibration, and nothing is trained on it
-TAU: Final = 0.5  # how far the probabilities go from the training prior to an even one
+TAU: Final = 0.75  # how far the probabilities go from the training prior to an even one
 
 EPOCHS: Final = 22
 SMALL_EPOCHS, SMALL_SIZE = 14, 36  # the first epochs see smaller pictures: half the work
