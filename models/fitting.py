@@ -63,9 +63,11 @@ def fit(
 ) -> keras.Model:
     """Train a new network on `fitted`, and return it with the weights of the epoch best on `checked`.
 
-    Under `out`, history.csv grows by a row an epoch, and state.npz and best.weights.h5 hold what going on
-    needs: called again after a cut, it returns the network that an undisturbed call returns, bit for bit
-    on one CPU. Raises ValueError for a phase that does not suit the network.
+    In the folder `out`, which exists, history.csv grows by a row an epoch, and state.npz and
+    best.weights.h5 hold what going on needs: called again after a cut, it returns the network that an
+    undisturbed call returns, bit for bit on one CPU.
+
+    Raises ValueError for a phase that does not suit the network.
     """
     keras.utils.set_random_seed(seed)
     saved = _read_state(out / _STATE)
