@@ -680,7 +680,7 @@ def live(
 @_debug_option
 def app(host: str, port: int, no_open: bool, model: str, detector_weights: str | None) -> None:
     """Serve a page for pictures, videos and the webcam, on this machine alone."""
-    with _extra("app", "starlette", "uvicorn", "websockets"):
+    with _extra("app", "starlette", "uvicorn"):
         from pipeline.app.server import serve
     from pipeline.app.engines import Engines
 

@@ -708,3 +708,32 @@ def test_a_port_in_use_gets_a_sentence():
         result = CliRunner().invoke(main, ["app", "--no-open", "--port", str(port)])
     assert result.exit_code == 2
     assert f"cannot be served at 127.0.0.1 port {port}" in result.output
+
+
+@pytest.mark.parametrize(("host", "has_token"), [("127.0.0.1", False), ("0.0.0.0", True), ("::1", False)])
+def test_the_printed_address_opens_the_page(host, has_token, monkeypatch):
+    class NoServer:
+        def __init__(self, config):
+            configs.append(config)
+
+        def run(self, sockets):
+            assert sockets[0].getsockname()[1] > 0
+
+    configs, addresses = [], []
+    monkeypatch.setattr(server_module.uvicorn, "Server", NoServer)
+    server_module.serve(host, 0, DrawnEngines(), open_browser=False, tell=addresses.append)
+    [address] = addresses
+    assert ("?token=" in address) == has_token
+    base, _, query = address.partition("?")
+    with client_of(configs[0].app, base.rstrip("/")) as client:
+        assert client.get("/api/choices").status_code == (401 if has_token else 200)
+        assert client.get(f"/?{query}").status_code == (303 if has_token else 200)
+        assert client.get("/api/choices").status_code == 200
+
+
+def test_without_the_servers_libraries_the_extra_is_named(monkeypatch):
+    monkeypatch.delitem(sys.modules, "pipeline.app.server")
+    monkeypatch.setitem(sys.modules, "starlette.applications", None)
+    result = CliRunner().invoke(main, ["app", "--no-open"])
+    assert result.exit_code == 2
+    assert "pip install 'affectline[app]'" in result.output
