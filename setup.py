@@ -30,13 +30,13 @@ RUN = [
     "tqdm>=4.66",  # progress
 ]
 TRAIN = [
-    "scikit-learn>=1.5",  # every metric of `affectline evaluate`
+    "scikit-learn>=1.7",  # every metric of `affectline evaluate`
     "matplotlib>=3.8",  # learning curves
 ]
 APP = [
-    "starlette>=0.45",  # the page's server
-    "uvicorn>=0.30",
-    "websockets>=13",  # frames of the webcam
+    "starlette>=1,<2",  # the page's server
+    "uvicorn>=0.35,<1",
+    "websockets>=14",  # frames of the webcam
 ]
 DATAFLOW = [
     "apache-beam[gcp]>=2.70,<3",  # Dataflow's and Cloud Storage's clients
