@@ -87,12 +87,17 @@ def _fps(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
     return value
 
 
-def _batch_size(_ctx: click.Context, _parameter: click.Parameter, value: str) -> int | None:
-    if value == "auto":
-        return None
-    if not value.isdecimal() or int(value) < 1:
-        raise click.BadParameter(f"{value!r} is neither a whole number from 1 on nor auto.")
-    return int(value)
+class _BatchSize(click.ParamType):
+    """A whole number, or None for auto."""
+
+    name = "batch size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value == "auto":
+            return None
+        if not str(value).isdecimal() or int(value) < 1:
+            self.fail(f"{value!r} is neither a whole number from 1 on nor auto.", param, ctx)
+        return int(value)
 
 
 _debug_option = click.option(
@@ -176,7 +181,7 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--batch-size",
     default="auto",
-    callback=_batch_size,
+    type=_BatchSize(),
     metavar="N|auto",
     help="Faces classified at once; auto: as many as pay and fit.",
 )
