@@ -289,12 +289,13 @@ def refusing_network(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("refusing_network")
 def test_imagenet_asked_for_and_refused_is_one_sentence(mobilenet, capsys):
+    before = socket.getdefaulttimeout()
     with pytest.raises(ValueError, match=r"cannot be had \(.*\); use --backbone-weights none") as error:
         start_backbone(backbone_of(mobilenet), "imagenet")
     assert "\n" not in str(error.value)
     assert isinstance(error.value.__cause__.__context__, URLError)
     assert capsys.readouterr().out == ""  # stdout is for results
-    assert socket.getdefaulttimeout() is None
+    assert socket.getdefaulttimeout() == before
 
 
 @pytest.mark.usefixtures("refusing_network")
