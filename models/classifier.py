@@ -7,8 +7,8 @@ really runs a model, so that a launcher can ask for a model's description cheapl
 import hashlib
 import json
 import math
-import threading
 import zipfile
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -190,15 +190,22 @@ def _keras_run(spec: ModelSpec, in_half: bool) -> _Run:
 
 
 def _litert_run(spec: ModelSpec) -> _Run:
-    # An interpreter serves one thread and one size of batch.
     with zipfile.ZipFile(spec.path) as archive:
         content = archive.read(MEMBER)
+    # Interpreters that no thread uses, by size of batch: an interpreter computes one batch at a time.
+    idle: defaultdict[int, list[LitertRunner]] = defaultdict(list)
 
-    @cache
-    def runner(_thread: int, size: int) -> LitertRunner:
-        return LitertRunner(content, size)
+    def run(pixels: np.ndarray) -> np.ndarray:
+        size = len(pixels)
+        try:
+            runner = idle[size].pop()
+        except IndexError:
+            runner = LitertRunner(content, size)
+        probabilities = runner(pixels)
+        idle[size].append(runner)
+        return probabilities
 
-    return lambda pixels: runner(threading.get_ident(), len(pixels))(pixels)
+    return run
 
 
 class Classifier:

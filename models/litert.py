@@ -49,7 +49,7 @@ def add_litert(path: Path) -> None:
 
 
 class LitertRunner:
-    """Runs batches of one size, on one core, for one thread: others run the other cores."""
+    """Runs batches of one size on one core, one at a time; other runners use the other cores."""
 
     def __init__(self, content: bytes, batch: int) -> None:
         """Load a model's LiteRT form for batches of so many pictures."""

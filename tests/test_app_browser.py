@@ -5,7 +5,6 @@ The webcam is Chromium's fake one, which plays a made clip.
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +18,10 @@ import pytest
 from skimage import data
 
 from schemas.emotions import COLORS
+from tests.chromium import ARGUMENTS, CHROMIUM
 from tests.clips import astronaut_clip
 
 playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
     pytest.skip("Chromium is not installed", allow_module_level=True)
 
@@ -33,18 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCREENSHOTS = os.environ.get("AFFECTLINE_SCREENSHOTS")
 PATIENCE_MS = 240_000
 
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
+CAMERA_ARGUMENTS = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
 def fake_camera(path):
@@ -93,7 +81,8 @@ def browser(folder):
     camera = fake_camera(folder / "camera.mjpeg")
     with playwright.sync_playwright() as started:
         chromium = started.chromium.launch(
-            executable_path=CHROMIUM, args=[*ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
+            executable_path=CHROMIUM,
+            args=[*ARGUMENTS, *CAMERA_ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"],
         )
         yield chromium
         chromium.close()

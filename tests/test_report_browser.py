@@ -1,7 +1,6 @@
 """The pages of `affectline report` in a real browser: what is shown, clicked, zoomed and searched."""
 
 import re
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,22 +9,11 @@ import pytest
 from pipeline.report.pages import check_tables, clock, percent, write_report
 from schemas.emotions import EMOTIONS
 from tests import synthetic
+from tests.chromium import ARGUMENTS, CHROMIUM
 
 playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
     pytest.skip("Chromium is not installed", allow_module_level=True)
-
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")

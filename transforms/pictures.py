@@ -32,15 +32,9 @@ class UnreadablePictureError(ValueError):
     """A file holds no picture that can be read; the message is one sentence without the file's name."""
 
 
-@dataclass(frozen=True)
-class PictureFace:
-    """A face in a picture and what the model says of it.
+class ClassifiedFace:
+    """What follows from a face's probabilities, float32 [7], nan for classes the model does not know."""
 
-    box: in pixels of the upright picture, with the detector's score. probabilities: float32 [7] in the
-    order of EMOTIONS; nan for classes that the model does not know, the others sum to 1.
-    """
-
-    box: Box
     probabilities: np.ndarray
 
     @property
@@ -52,6 +46,18 @@ class PictureFace:
     def confidence(self) -> float:
         """The probability of that class, 0 to 1."""
         return float(np.nanmax(self.probabilities))
+
+
+@dataclass(frozen=True)
+class PictureFace(ClassifiedFace):
+    """A face in a picture and what the model says of it.
+
+    box: in pixels of the upright picture, with the detector's score. probabilities: float32 [7] in the
+    order of EMOTIONS; nan for classes that the model does not know, the others sum to 1.
+    """
+
+    box: Box
+    probabilities: np.ndarray
 
 
 def list_pictures(inputs: Iterable[str]) -> list[tuple[str, str]]:

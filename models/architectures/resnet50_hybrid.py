@@ -1,5 +1,6 @@
 """resnet50-hybrid: ResNet50 with attention over channels and places, a transformer and class branches."""
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -141,15 +142,10 @@ RESNET50_HYBRID = Architecture(
     backbone_weights="auto",
 )
 
-RESNET50_HYBRID_RGB = Architecture(
+RESNET50_HYBRID_RGB = replace(
+    RESNET50_HYBRID,
     name="resnet50-hybrid-rgb",
     build=partial(build, to_rgb="learned"),
-    input_size=48,
-    channels=1,
     parameters=77_360_903,
     trainable_parameters=77_307_783,
-    crop=FER2013_CROP,
-    recipe=recipe(phases(175)),
-    source="R4",
-    backbone_weights="auto",
 )

@@ -72,41 +72,25 @@ EFFICIENTNETB2 = Architecture(
     backbone_weights="auto",
 )
 
-MOBILENETV3SMALL = Architecture(
-    name="mobilenetv3small",
-    build=partial(build_rival, application="MobileNetV3Small"),
-    input_size=48,
-    channels=1,
-    parameters=1_238_135,
-    trainable_parameters=1_226_023,
-    crop=FER2013_CROP,
-    recipe=recipe(phases(156)),
-    source="R4",
-    backbone_weights="auto",
-)
 
-EFFICIENTNETB3 = Architecture(
-    name="efficientnetb3",
-    build=partial(build_rival, application="EfficientNetB3"),
-    input_size=48,
-    channels=1,
-    parameters=11_574_063,
-    trainable_parameters=11_486_767,
-    crop=FER2013_CROP,
-    recipe=recipe(phases(382)),
-    source="R4",
-    backbone_weights="auto",
-)
+def _rival(
+    name: str, application: str, backbone_layers: int, parameters: int, trainable_parameters: int
+) -> Architecture:
+    """A network compared with resnet50-hybrid: all but the backbone is the same for each."""
+    return Architecture(
+        name=name,
+        build=partial(build_rival, application=application),
+        input_size=48,
+        channels=1,
+        parameters=parameters,
+        trainable_parameters=trainable_parameters,
+        crop=FER2013_CROP,
+        recipe=recipe(phases(backbone_layers)),
+        source="R4",
+        backbone_weights="auto",
+    )
 
-XCEPTION = Architecture(
-    name="xception",
-    build=partial(build_rival, application="Xception"),
-    input_size=48,
-    channels=1,
-    parameters=21_914_159,
-    trainable_parameters=21_859_631,
-    crop=FER2013_CROP,
-    recipe=recipe(phases(132)),
-    source="R4",
-    backbone_weights="auto",
-)
+
+MOBILENETV3SMALL = _rival("mobilenetv3small", "MobileNetV3Small", 156, 1_238_135, 1_226_023)
+EFFICIENTNETB3 = _rival("efficientnetb3", "EfficientNetB3", 382, 11_574_063, 11_486_767)
+XCEPTION = _rival("xception", "Xception", 132, 21_914_159, 21_859_631)

@@ -16,7 +16,7 @@ from models.classifier import Classifier
 from models.detectors import Detector
 from pipeline.app.following import flow_picture, follow
 from schemas.emotions import EMOTIONS
-from transforms.pictures import PictureFace, find_faces
+from transforms.pictures import ClassifiedFace, PictureFace, find_faces
 from transforms.shots import find_shots, frame_signature
 from transforms.smoothing import smooth
 from transforms.tracking import APPEARANCE_BYTES, MAX_ABSENCE_S, describe_face, track_faces
@@ -31,7 +31,7 @@ _TRUST: Final = 0.5  # in the detector's box over the followed one, which is smo
 
 
 @dataclass(frozen=True)
-class LiveFace:
+class LiveFace(ClassifiedFace):
     """A face in a frame.
 
     track: its number, from 0. box: float64 [4], x, y, w, h in pixels. score: the detector's, 0 to 1.
@@ -43,16 +43,6 @@ class LiveFace:
     box: np.ndarray
     score: float
     probabilities: np.ndarray
-
-    @property
-    def emotion(self) -> str:
-        """The most probable class."""
-        return EMOTIONS[int(np.nanargmax(self.probabilities))]
-
-    @property
-    def confidence(self) -> float:
-        """The probability of that class, 0 to 1."""
-        return float(np.nanmax(self.probabilities))
 
 
 def face_json(box: Any, score: float, probabilities: np.ndarray) -> dict[str, Any]:
