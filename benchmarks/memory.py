@@ -1,25 +1,47 @@
-"""Memory of a local run over many videos: does it grow with their number?
+"""Memory of a local run: does it grow with the number of videos, and with the length of one?
 
-    python -m benchmarks.memory [--videos 200] [--seconds 10] [--wave-minutes 5]
+    python -m benchmarks.memory videos [--videos 200] [--seconds 10] [--wave-minutes 5]
+    python -m benchmarks.memory rows [--hours 10] [--faces 4]
 
-Makes that many small clips, runs `affectline run` on them in a process of its own, and samples the
-memory of that process and its decoders (resident, in MB). Prints the peak within each tenth of the
+`videos` makes that many small clips, runs `affectline run` on them in a process of its own, and samples the
+memory of that process and its decoders (resident, in MB). It prints the peak within each tenth of the
 run: the same number ten times means flat.
+
+`rows` makes the rows of one long video (5 samples a second, a thumbnail on every second one) and groups,
+tracks, smooths and writes them with Beam as a run does: what is left of a run without pictures and networks,
+whose share does not grow with the length. It prints what that adds to the process at most.
 """
 
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import apache_beam as beam
 import click
+import numpy as np
 import psutil
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from schemas.elements import OK, Face, Sample, SegmentEnd, Video, VideoInfo
+from schemas.settings import Settings
 from tests.clips import astronaut_clip
+from transforms.blocks import Pack
+from transforms.shots import SIGNATURE_BYTES
+from transforms.track_faces import SmoothEmotions, TrackFaces
+from transforms.tracking import APPEARANCE_BYTES
+from transforms.write_tables import WriteTables
 
 _TENTHS = 10
+_RATE = 5
+_SEGMENT_SAMPLES = 60 * _RATE
+_VIDEO = Video("long-0123456789", "/videos/long.mp4", "1-1", 1)
 
 
 def resident_mb(process: psutil.Process) -> float:
@@ -33,12 +55,17 @@ def resident_mb(process: psutil.Process) -> float:
     return total / 1e6
 
 
-@click.command()
+@click.group()
+def main() -> None:
+    """Measure the memory of a local run."""
+
+
+@main.command("videos")
 @click.option("--videos", default=200, show_default=True)
 @click.option("--seconds", default=10.0, show_default=True, help="Length of each clip.")
 @click.option("--wave-minutes", default=5.0, show_default=True)
-def main(videos: int, seconds: float, wave_minutes: float) -> None:
-    """Print peak memory over the course of a run."""
+def _videos(videos: int, seconds: float, wave_minutes: float) -> None:
+    """Print peak memory over the course of a run over many videos."""
     with tempfile.TemporaryDirectory() as scratch:
         clips = Path(scratch) / "clips"
         first = astronaut_clip(clips / "clip-000.mp4", seconds)
@@ -58,6 +85,94 @@ def main(videos: int, seconds: float, wave_minutes: float) -> None:
     for tenth in range(_TENTHS):
         part = [mb for at, mb in samples if int(at / end * _TENTHS) == tenth]
         print(f"  {tenth + 1:2}  {max(part, default=0):7.0f}")
+
+
+def _made_rows(segment: int, samples: int, faces: int) -> Iterator[Sample | Face]:
+    """One segment's samples and faces: people who sit beside each other and change their minds."""
+    rng = np.random.default_rng(segment)
+    jpeg = rng.bytes(1500)
+    for number in range(segment * _SEGMENT_SAMPLES, min(samples, (segment + 1) * _SEGMENT_SAMPLES)):
+        pts_us = number * 1_000_000 // _RATE
+        yield Sample(_VIDEO.video_id, number, pts_us, OK, faces, bytes(SIGNATURE_BYTES))
+        for face in range(faces):
+            yield Face(
+                video_id=_VIDEO.video_id,
+                sample=number,
+                pts_us=pts_us,
+                x=100.0 * face + rng.random(),
+                y=50.0,
+                w=60.0,
+                h=60.0,
+                score=0.99,
+                raw=rng.dirichlet(np.ones(7)).tolist(),
+                appearance=bytes([20 * face % 256]) * APPEARANCE_BYTES,
+                thumbnail=jpeg if number % 2 == 0 else b"",
+            )
+
+
+def _group_and_write(samples: int, faces: int, scratch: str) -> None:
+    """The second half of the pipeline, over made rows."""
+    segments = -(-samples // _SEGMENT_SAMPLES)
+    info = VideoInfo(_VIDEO.video_id, 640, 360, 0, "h264", samples * 1_000_000 // _RATE, segments, [])
+    end = SegmentEnd(_VIDEO.video_id, 0, 6 * _SEGMENT_SAMPLES, 0, 33_333, 33_334, [], 1.0)
+    pack, settings = Pack(scratch), replace(Settings(), detector="none")
+    with beam.Pipeline(FnApiRunner(), options=PipelineOptions([])) as pipeline:
+        made = (
+            pipeline
+            | beam.Create(range(segments))
+            | beam.Reshuffle()
+            | beam.FlatMap(_made_rows, samples, faces)
+        )
+        kinds = {"samples": Sample, "faces": Face}
+        records = {
+            name: made
+            | name >> beam.Filter(isinstance, kind).with_output_types(kind)
+            | f"Pack {name}" >> pack
+            for name, kind in kinds.items()
+        }
+        whole = {
+            "video": [_VIDEO],
+            "infos": [info],
+            "ends": [end._replace(number=number) for number in range(segments)],
+            "failures": [],
+        }
+        records |= {name: pipeline | f"Create {name}" >> beam.Create(rows) for name, rows in whole.items()}
+        _ = (
+            {
+                name: rows | f"Key {name}" >> beam.WithKeys(lambda row: row.video_id)
+                for name, rows in records.items()
+            }
+            | beam.CoGroupByKey()
+            | TrackFaces()
+            | SmoothEmotions(settings)
+            | WriteTables(settings, f"{scratch}/out")
+        )
+
+
+@main.command("rows")
+@click.option("--hours", default=10.0, show_default=True)
+@click.option("--faces", default=4, show_default=True, help="In every sample.")
+def _rows(hours: float, faces: int) -> None:
+    """Print what the rows of one long video add to a run's memory."""
+    process, ended, peak = psutil.Process(), threading.Event(), 0.0
+
+    def watch() -> None:
+        nonlocal peak
+        while not ended.wait(0.05):
+            peak = max(peak, resident_mb(process))
+
+    before, started = resident_mb(process), time.monotonic()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            _group_and_write(round(hours * 3600 * _RATE), faces, scratch)
+    finally:
+        ended.set()
+        watcher.join()
+    rows = round(hours * 3600 * _RATE) * faces
+    print(f"{hours:g} hours, {faces} faces, {rows:,} rows in {time.monotonic() - started:.0f} s:")
+    print(f"  {peak - before:.0f} MB more than before, {1e6 * (peak - before) / rows:.0f} bytes a row")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from models.classifier import ModelSpec
 from schemas.elements import Segment, Video
 from schemas.settings import Settings
 from transforms import plan_segments, sample_frames
+from transforms.blocks import Pack
 from transforms.classify_emotions import ClassifyEmotions
 from transforms.detect_faces import DetectFaces
 from transforms.plan_segments import PlanSegments
@@ -31,6 +32,7 @@ class Execution:
     batch_size: int | None  # faces classified at once; None: as many as pay
     model: str  # where workers load the weights from
     gpu: bool = False  # classify on a GPU or not at all
+    rows_folder: str = ""  # local, in which rows wait to be grouped by video; "": they travel themselves
     gpu_stage: str = ""  # the accelerator of workers that only classify; "": on those that find faces
 
 
@@ -55,14 +57,17 @@ def emotion_timelines(
     if execution.gpu_stage:
         crops |= "ToGpuWorkers" >> beam.Reshuffle()
         classify = classify.with_resource_hints(accelerator=execution.gpu_stage)
-    faces = crops | classify
+    pack = Pack(execution.rows_folder)
     records = {
         "video": videos,
         "infos": planned[plan_segments.INFOS],
         "ends": frames[sample_frames.ENDS],
-        "samples": (frames[sample_frames.SAMPLES], found[sample_frames.SAMPLES])
+        "samples": (
+            frames[sample_frames.SAMPLES] | "PackLost" >> pack,
+            found[sample_frames.SAMPLES] | "PackSamples" >> pack,
+        )
         | "Samples" >> beam.Flatten(),
-        "faces": faces,
+        "faces": crops | classify | "PackFaces" >> pack,
         "failures": (planned[plan_segments.FAILURES], frames[sample_frames.FAILURES])
         | "Failures" >> beam.Flatten(),
     }

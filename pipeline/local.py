@@ -4,8 +4,10 @@ import contextlib
 import errno
 import fcntl
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -22,7 +24,7 @@ from pipeline.errors import RunError, UsageError, WorkerDiedError
 from schemas.elements import Video
 from schemas.settings import Settings
 from transforms.decoder import Decoder
-from transforms.storage import is_remote
+from transforms.storage import is_remote, scratch_folder
 from transforms.video import UnreadableVideoError
 
 # What a remote file's length is guessed from, since opening it would mean copying it: 1 Mbit/s.
@@ -79,15 +81,24 @@ def run_wave(
     elif workers > 1:
         options.view_as(DirectOptions).direct_running_mode = "multi_processing"
 
-    def run() -> PipelineResult:
+    def run(execution: Execution) -> PipelineResult:
         pipeline = beam.Pipeline(FnApiRunner(default_environment=environment), options)
         emotion_timelines(pipeline | "FindVideos" >> beam.Create(videos), settings, model, execution)
         result = pipeline.run()
         result.wait_until_finish()
         return result
 
+    scratch = None  # the system's folder for temporary files
+    if not is_remote(execution.out):
+        scratch = scratch_folder(execution.out)
+        os.makedirs(scratch, exist_ok=True)
     try:
-        return _run_watched(run) if workers > 1 else run()
+        with tempfile.TemporaryDirectory(
+            prefix="affectline-", dir=scratch, ignore_cleanup_errors=True
+        ) as rows_folder:
+            if environment is None:  # else workers may see other disks
+                execution = replace(execution, rows_folder=rows_folder)
+            return _run_watched(lambda: run(execution)) if workers > 1 else run(execution)
     except Exception as error:
         if os.strerror(errno.ENOSPC) in str(error):  # a worker's error arrives as text
             raise RunError(

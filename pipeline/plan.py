@@ -16,6 +16,7 @@ from models.classifier import Classifier, ModelSpec, load_classifier
 from models.detectors import Detector
 from schemas.elements import Face, Sample, Video, VideoInfo
 from schemas.settings import Settings
+from transforms.blocks import make_block
 from transforms.decoder import Decoder
 from transforms.detect_faces import load_detector, look_at, thumbnail_interval
 from transforms.sample_frames import chunks
@@ -167,7 +168,9 @@ def _table_bytes(
     video: Video, probe: Probe, samples: list[Sample], faces: list[Face], settings: Settings
 ) -> int:
     info = VideoInfo(video.video_id, probe.width, probe.height, probe.rotation, probe.codec, 0, 0, [])
-    timeline = track(gather(video, [info], [], samples, faces, []))
+    sample_blocks = [make_block(samples, "")] if samples else []
+    face_blocks = [make_block(faces, "")] if faces else []
+    timeline = track(gather(video, [info], [], sample_blocks, face_blocks, []))
     timeline = smooth_tracks(timeline, settings.smoothing, settings.window_s)
     size = 0
     for table in tabulate(timeline, settings).values():

@@ -9,6 +9,10 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import apache_beam as beam
+import pyarrow as pa
+
+from schemas.emotions import EMOTIONS
+from schemas.tables import APPEARANCE
 
 # Sampled instants: a frame with faces, a frame without, a frame that did not decode.
 OK: Final = "ok"
@@ -75,6 +79,14 @@ class Face(NamedTuple):
     thumbnail: bytes  # small JPEG, only at some samples so that rows stay small; else empty
 
 
+class Block(NamedTuple):
+    """Many Samples or many Faces of one video, in columns."""
+
+    video_id: str
+    content: bytes  # an Arrow file; empty when it lies at `path`
+    path: str
+
+
 class SegmentEnd(NamedTuple):
     """What reading one segment amounted to."""
 
@@ -99,7 +111,30 @@ class Failure(NamedTuple):
     message: str
 
 
-ELEMENTS: Final = (Video, VideoInfo, Segment, Sample, Face, SegmentEnd, Failure)
+ELEMENTS: Final = (Video, VideoInfo, Segment, Sample, Face, Block, SegmentEnd, Failure)
+
+# What a Block of each kind holds, beside the video that all its rows share.
+BLOCK_COLUMNS: Final = {
+    Sample: pa.schema(
+        [
+            pa.field("sample", pa.int32()),
+            pa.field("pts_us", pa.int64()),
+            pa.field("status", pa.string()),
+            pa.field("faces", pa.int16()),
+            pa.field("signature", pa.binary()),
+        ]
+    ),
+    Face: pa.schema(
+        [
+            pa.field("sample", pa.int32()),
+            pa.field("pts_us", pa.int64()),
+            *[pa.field(name, pa.float64()) for name in ("x", "y", "w", "h", "score")],
+            pa.field("raw", pa.list_(pa.float32(), len(EMOTIONS))),
+            pa.field("appearance", APPEARANCE),
+            pa.field("thumbnail", pa.binary()),
+        ]
+    ),
+}
 
 for _element in ELEMENTS:
     beam.coders.registry.register_coder(_element, beam.coders.RowCoder)

@@ -89,7 +89,7 @@ def timeline(
         score=np.full(len(sample), 0.97, np.float32),
         raw=raw,
         appearance=np.zeros((len(sample), APPEARANCE_BYTES), np.uint8),
-        thumbnail=[face_picture(int(number)) for number in track],
+        thumbnail=track.astype(np.int64),
         shot=shot[sample],
         track=track,
         smoothed=raw,
@@ -104,6 +104,7 @@ def timeline(
         ],
         samples=SampleColumns(np.arange(count, dtype=np.int32), pts_us, status, faces, shot),
         faces=columns,
+        thumbnails=[face_picture(number) for number in range(len(people))],
         failures=[
             Failure(video.video_id, uri, stage, time_us, kind, message)
             for stage, time_us, kind, message in failures

@@ -4,7 +4,18 @@ import apache_beam as beam
 import pyarrow as pa
 import pytest
 
-from schemas.elements import ELEMENTS, Face, Failure, Sample, Segment, SegmentEnd, Video, VideoInfo
+from schemas.elements import (
+    BLOCK_COLUMNS,
+    ELEMENTS,
+    Block,
+    Face,
+    Failure,
+    Sample,
+    Segment,
+    SegmentEnd,
+    Video,
+    VideoInfo,
+)
 from schemas.emotions import COLORS, EMOTIONS, canonical_emotion
 from schemas.settings import Settings
 from schemas.tables import (
@@ -27,6 +38,7 @@ EXAMPLES = [
     Segment(VIDEO, 1, 60_000_000, -1, 1001),
     Sample("clip-0123456789", 3, 600_000, "ok", 2, b"\x00\xff"),
     Face("clip-0123456789", 3, 600_000, 1.5, 2.0, 30.0, 31.0, 0.9, [0.25, 0.75], b"\x01", b""),
+    Block("clip-0123456789", b"\x00\xff", ""),
     SegmentEnd("clip-0123456789", 1, 50, 1_960_000, 40_000, 41_000, ["A sentence."], 0.5),
     Failure("clip-0123456789", "/videos/clip.mp4", "SampleFrames", None, "DecodeError", "Broken."),
 ]
@@ -56,6 +68,11 @@ def test_tables_hold_what_elements_carry():
         for name, kind in element.__annotations__.items():
             if name in schema.names and kind in kinds:
                 assert kinds[kind](schema.field(name).type), name
+
+
+def test_blocks_hold_what_elements_carry():
+    for element, schema in BLOCK_COLUMNS.items():
+        assert ("video_id", *schema.names) == element._fields
 
 
 def test_the_descriptor_fits_its_column():

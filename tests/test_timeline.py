@@ -13,6 +13,7 @@ from schemas.elements import Face, Failure, Sample, SegmentEnd, Video, VideoInfo
 from schemas.emotions import EMOTIONS
 from schemas.settings import Settings
 from schemas.tables import TABLES
+from transforms.blocks import make_block
 from transforms.shots import SIGNATURE_BYTES
 from transforms.storage import table_path
 from transforms.tables import sample_spans, tabulate
@@ -53,8 +54,17 @@ def records():
     }
 
 
+def gathered(rows, folder=""):
+    """The records with samples and faces in blocks of at most three rows."""
+    blocks = {
+        kind: [make_block(rows[kind][start : start + 3], folder) for start in range(0, len(rows[kind]), 3)]
+        for kind in ("samples", "faces")
+    }
+    return gather(VIDEO, **rows | blocks)
+
+
 def processed(method="none", **changes):
-    return smooth_tracks(track(gather(VIDEO, **records() | changes)), method, None)
+    return smooth_tracks(track(gathered(records() | changes)), method, None)
 
 
 def test_tables_of_a_small_video():
@@ -141,7 +151,7 @@ def test_a_face_seen_once_leaves_with_its_reason():
 )
 def test_sums_that_do_not_balance_stop_the_run(changes):
     with pytest.raises(IncompleteVideoError):
-        gather(VIDEO, **records() | changes)
+        gathered(records() | changes)
 
 
 @given(st.randoms(use_true_random=False))
@@ -149,7 +159,7 @@ def test_the_order_of_arrival_does_not_matter(shuffler: random.Random):
     mixed = records()
     for rows in mixed.values():
         shuffler.shuffle(rows)
-    expected, found = processed("hmm"), smooth_tracks(track(gather(VIDEO, **mixed)), "hmm", None)
+    expected, found = processed("hmm"), smooth_tracks(track(gathered(mixed)), "hmm", None)
     for part in ("samples", "faces"):
         for field in dataclasses.fields(getattr(expected, part)):
             np.testing.assert_array_equal(

@@ -27,7 +27,8 @@ def resmooth_video(out: str, video_id: str, smoothing: str, window_s: float | No
     [row] = stored["videos"].to_pylist()
     settings = replace(Settings.from_json(row["config_json"]), smoothing=smoothing, window_s=window_s)
     video = Video(video_id, row["uri"], row["fingerprint"], 0)
-    timeline = track(Timeline(video, None, (), _samples(stored["samples"]), _faces(stored)))
+    thumbnails = stored["tracks"]["thumbnail"].to_pylist()
+    timeline = track(Timeline(video, None, (), _samples(stored["samples"]), _faces(stored), thumbnails))
     tables = tabulate_tracks(smooth_tracks(timeline, smoothing, window_s))
     row |= {
         "tracks": tables["tracks"].num_rows,
@@ -57,10 +58,11 @@ def _faces(stored: dict[str, pa.Table]) -> FaceColumns:
     track_id = table["track_id"].to_numpy()
     raw = np.column_stack([table["raw_" + emotion].to_numpy() for emotion in EMOTIONS])
     appearance = np.frombuffer(b"".join(table["appearance"].to_pylist()), dtype=np.uint8)
-    thumbnail = [b""] * len(track_id)
-    for old in stored["tracks"].select(["track_id", "thumbnail"]).to_pylist():
-        # One face of the old track hands its picture on to whatever track it is in now.
-        thumbnail[int(np.flatnonzero(track_id == old["track_id"])[0])] = old["thumbnail"] or b""
+    thumbnail = np.full(len(track_id), -1)
+    for number, old in enumerate(stored["tracks"].select(["track_id", "thumbnail"]).to_pylist()):
+        if old["thumbnail"]:
+            # One face of the old track hands its picture on to whatever track it is in now.
+            thumbnail[int(np.flatnonzero(track_id == old["track_id"])[0])] = number
     return FaceColumns(
         sample=table["sample"].to_numpy(),
         pts_us=table["pts_us"].to_numpy(),

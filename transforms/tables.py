@@ -113,18 +113,19 @@ def _tracks(timeline: Timeline) -> pa.Table:
     faces, samples = timeline.faces, timeline.samples
     spans = sample_spans(samples.pts_us)[np.searchsorted(samples.sample, faces.sample)]
     return pa.Table.from_pylist(
-        [_track_row(faces, rows, spans[rows]) for rows in rows_by_track(faces.track)], TRACKS
+        [_track_row(timeline, rows, spans[rows]) for rows in rows_by_track(faces.track)], TRACKS
     )
 
 
-def _track_row(faces: FaceColumns, rows: np.ndarray, spans: np.ndarray) -> dict[str, object]:
+def _track_row(timeline: Timeline, rows: np.ndarray, spans: np.ndarray) -> dict[str, object]:
+    faces = timeline.faces
     smoothed = faces.smoothed[rows]
     labels = np.nanargmax(smoothed, axis=1)
     mean = np.average(smoothed, axis=0, weights=spans)
     share = np.bincount(labels, weights=spans, minlength=len(EMOTIONS)) / spans.sum()
     # What the model does not know never shows, which is not the same as a share of 0.
     share[np.isnan(mean)] = np.nan
-    pictured = [row for row in rows if faces.thumbnail[row]]
+    pictured = rows[faces.thumbnail[rows] >= 0]
     # The clearest picture: large and surely a face.
     best = max(pictured, key=lambda row: faces.score[row] * faces.boxes[row, 2:].prod(), default=None)
     return {
@@ -138,7 +139,7 @@ def _track_row(faces: FaceColumns, rows: np.ndarray, spans: np.ndarray) -> dict[
         **_by_emotion("share_", share),
         "transitions": int(np.count_nonzero(np.diff(labels))),
         "mean_confidence": float(np.average(np.nanmax(smoothed, axis=1), weights=spans)),
-        "thumbnail": None if best is None else faces.thumbnail[best],
+        "thumbnail": None if best is None else timeline.thumbnails[int(faces.thumbnail[best])],
     }
 
 

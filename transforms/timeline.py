@@ -4,9 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pyarrow as pa
 
-from schemas.elements import DECODE_ERROR, NO_FACE, OK, Face, Failure, Sample, SegmentEnd, Video, VideoInfo
+from schemas.elements import DECODE_ERROR, NO_FACE, OK, Block, Failure, SegmentEnd, Video, VideoInfo
 from schemas.emotions import EMOTIONS
+from transforms.blocks import Thumbnails, read_faces, read_samples
 from transforms.shots import SIGNATURE_BYTES, find_shots
 from transforms.smoothing import smooth
 from transforms.tracking import APPEARANCE_BYTES, track_faces
@@ -37,15 +39,14 @@ class FaceColumns:
     score: np.ndarray  # float32 [m]
     raw: np.ndarray  # float32 [m, 7], in the order of EMOTIONS; nan: a class the model does not know
     appearance: np.ndarray  # uint8 [m, d]
-    thumbnail: list[bytes]
+    thumbnail: np.ndarray  # int64 [m], number among the timeline's thumbnails; -1: none
     shot: np.ndarray  # int32 [m]
     track: np.ndarray  # int32 [m]; -1 before tracking
     smoothed: np.ndarray  # float32 [m, 7], nan as in raw; the raw ones before smoothing
 
     def take(self, rows: np.ndarray) -> "FaceColumns":
         """The faces at these row numbers."""
-        arrays = {name: value[rows] for name, value in vars(self).items() if name != "thumbnail"}
-        return FaceColumns(**arrays, thumbnail=[self.thumbnail[row] for row in rows])
+        return FaceColumns(**{name: value[rows] for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Timeline:
     ends: Sequence[SegmentEnd]
     samples: SampleColumns
     faces: FaceColumns
+    thumbnails: Sequence[bytes]  # JPEG
     failures: Sequence[Failure] = field(default_factory=tuple)
 
     @property
@@ -78,8 +80,8 @@ def gather(
     video: Video,
     infos: Iterable[VideoInfo],
     ends: Iterable[SegmentEnd],
-    samples: Iterable[Sample],
-    faces: Iterable[Face],
+    samples: Iterable[Block],
+    faces: Iterable[Block],
     failures: Iterable[Failure],
 ) -> Timeline:
     """Put one video's records, which come in any order, in order; IncompleteVideoError if sums differ."""
@@ -90,11 +92,11 @@ def gather(
         raise IncompleteVideoError(
             f"{video.uri}: {expected} segments were planned and {len(ordered_ends)} came back."
         )
-    sample_columns = _sample_columns(sorted(samples, key=lambda sample: sample.sample))
-    face_columns = _face_columns(
-        sorted(faces, key=lambda face: (face.sample, face.x, face.y, face.w, face.h, face.score)),
-        sample_columns,
-    )
+    sample_columns = _sample_columns(read_samples(samples))
+    face_blocks = list(faces)
+    found = read_faces(face_blocks)
+    order = np.lexsort([found[name].to_numpy() for name in ("score", "h", "w", "y", "x", "sample")])
+    face_columns = _face_columns(found.take(order), sample_columns)
     _check(video, sample_columns, face_columns)
     damage = [
         Failure(video.video_id, video.uri, "SampleFrames", None, "Damage", problem)
@@ -106,6 +108,7 @@ def gather(
         ends=ordered_ends,
         samples=sample_columns,
         faces=face_columns,
+        thumbnails=Thumbnails(face_blocks, order),
         failures=sorted([*failures, *damage], key=_place),
     )
 
@@ -119,39 +122,38 @@ def _problems(info: VideoInfo | None, ends: Iterable[SegmentEnd]) -> list[str]:
     return sorted(said.union(info.problems if info else ()))
 
 
-def _sample_columns(samples: Sequence[Sample]) -> SampleColumns:
-    decoded = np.array([sample.status != DECODE_ERROR for sample in samples], dtype=bool)
-    pts_us = np.array([sample.pts_us for sample in samples], dtype=np.int64)
+def _sample_columns(samples: pa.Table) -> SampleColumns:
+    samples = samples.sort_by("sample")
+    status = np.array(samples["status"].to_pylist(), dtype=object)
+    pts_us = samples["pts_us"].to_numpy()
     signatures = np.zeros((len(samples), SIGNATURE_BYTES), dtype=np.uint8)
-    for row, sample in enumerate(samples):
-        if sample.signature:
-            signatures[row] = np.frombuffer(sample.signature, dtype=np.uint8)
+    for row, signature in enumerate(samples["signature"].to_pylist()):
+        if signature:
+            signatures[row] = np.frombuffer(signature, dtype=np.uint8)
     return SampleColumns(
-        sample=np.array([sample.sample for sample in samples], dtype=np.int32),
+        sample=samples["sample"].to_numpy(),
         pts_us=pts_us,
-        status=np.array([sample.status for sample in samples], dtype=object),
-        faces=np.array([sample.faces for sample in samples], dtype=np.int16),
-        shot=find_shots(signatures, pts_us, decoded),
+        status=status,
+        faces=samples["faces"].to_numpy(),
+        shot=find_shots(signatures, pts_us, status != DECODE_ERROR),
     )
 
 
-def _face_columns(faces: Sequence[Face], samples: SampleColumns) -> FaceColumns:
+def _face_columns(faces: pa.Table, samples: SampleColumns) -> FaceColumns:
     count = len(faces)
-    sample = np.array([face.sample for face in faces], dtype=np.int32)
-    raw = np.array([face.raw for face in faces], dtype=np.float32).reshape(count, len(EMOTIONS))
-    appearance = np.frombuffer(b"".join(face.appearance for face in faces), dtype=np.uint8)
+    sample = faces["sample"].to_numpy()
+    raw = faces["raw"].combine_chunks().flatten().to_numpy().reshape(count, len(EMOTIONS))
+    appearance = np.frombuffer(b"".join(faces["appearance"].to_pylist()), dtype=np.uint8)
     # A face without its sample is found by _check; until then any shot will do.
     shots = np.append(samples.shot, np.int32(-1))
     return FaceColumns(
         sample=sample,
-        pts_us=np.array([face.pts_us for face in faces], dtype=np.int64),
-        boxes=np.array([(face.x, face.y, face.w, face.h) for face in faces], dtype=np.float32).reshape(
-            count, 4
-        ),
-        score=np.array([face.score for face in faces], dtype=np.float32),
+        pts_us=faces["pts_us"].to_numpy(),
+        boxes=np.column_stack([faces[name].to_numpy() for name in "xywh"]).astype(np.float32),
+        score=faces["score"].to_numpy().astype(np.float32),
         raw=raw,
         appearance=appearance.reshape(count, APPEARANCE_BYTES),
-        thumbnail=[face.thumbnail for face in faces],
+        thumbnail=np.where(faces["pictured"].to_numpy(), np.arange(count), -1),
         shot=shots[np.searchsorted(samples.sample, sample)],
         track=np.full(count, -1, dtype=np.int32),
         smoothed=raw,
