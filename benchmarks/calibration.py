@@ -28,7 +28,7 @@ from models.data import FaceSet, hard_labels, read_parquet, read_training, soft_
 from models.litert import add_litert
 from models.prior import change_prior
 from models.sharpness import sharpness
-from models.training import held_out_rows
+from models.training import HELD_OUT, held_out_rows
 from schemas.emotions import EMOTIONS
 
 TAUS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -96,7 +96,7 @@ def by_sharpness(spec: ModelSpec, test: FaceSet) -> list[dict[str, Any]]:
 def main(data: Path, model: str, labels: str, tau: float, save: Path | None, as_json: bool) -> None:
     """Calibrate, print the tables, and save."""
     faces, test = read_training(data), read_parquet(data, "PublicTest")
-    held_out = held_out_rows(faces.images, 0.1)
+    held_out = held_out_rows(faces.images, HELD_OUT)
     targets, labelled = soft_targets(faces, labels)
     prior = targets[labelled & ~held_out].astype(np.float64).mean(axis=0)
     truth, known = hard_labels(faces, "fer2013" if labels == "fer2013" else "ferplus")

@@ -19,7 +19,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -115,7 +114,7 @@ def _group_and_write(samples: int, faces: int, scratch: str) -> None:
     segments = -(-samples // _SEGMENT_SAMPLES)
     info = VideoInfo(_VIDEO.video_id, 640, 360, 0, "h264", samples * 1_000_000 // _RATE, segments, [])
     end = SegmentEnd(_VIDEO.video_id, 0, 6 * _SEGMENT_SAMPLES, 0, 33_333, 33_334, [], 1.0)
-    pack, settings = Pack(scratch), replace(Settings(), detector="none")
+    pack, settings = Pack(scratch), Settings()
     with beam.Pipeline(FnApiRunner(), options=PipelineOptions([])) as pipeline:
         made = (
             pipeline

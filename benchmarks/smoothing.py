@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from models.classifier import load_classifier
 from models.data import read_parquet, read_training
-from models.training import held_out_rows
+from models.training import HELD_OUT, held_out_rows
 from schemas.emotions import EMOTIONS
 from transforms.smoothing import SMOOTHING_METHODS, smooth
 
@@ -73,7 +73,7 @@ def load_pool(path: Path, model: str | None, held_out: bool, rng: np.random.Gene
     """The pictures with a clear majority among the seven emotions: of PublicTest, or those held out."""
     faces = read_training(path) if held_out else read_parquet(path, "PublicTest")
     if held_out:
-        faces = faces.take(held_out_rows(faces.images))
+        faces = faces.take(held_out_rows(faces.images, HELD_OUT))
     faces = faces.take(faces.agreed & (faces.votes.max(axis=1) > 5))
     labels = faces.ferplus
     if model is None:

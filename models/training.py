@@ -111,6 +111,9 @@ def check_recipe(recipe: Recipe) -> None:
             )
 
 
+HELD_OUT: Final = 0.1  # the part of FER2013's Training that the shipped weights were not trained on
+
+
 def held_out_rows(images: np.ndarray, fraction: float) -> np.ndarray:
     """Where a picture, of uint8 [N, ...], is in the part that validation takes: bool [N]."""
     digests = (hashlib.sha256(image.tobytes()).digest() for image in images)

@@ -93,12 +93,11 @@ def brute_force_hmm(time_us: np.ndarray, rows: np.ndarray, window_s: float) -> n
     return total / total.sum(axis=1, keepdims=True)
 
 
-def test_hmm_is_the_sum_over_all_paths():
+def test_hmm_is_four_parts_the_sum_over_all_paths_and_one_part_the_average():
     time_us = seconds(0, 0.4, 1.0, 1.5, 4.5, 4.9)
     rows = np.random.default_rng(1).dirichlet(np.ones(3), 6).astype(np.float32)
-    np.testing.assert_allclose(
-        smooth("hmm", time_us, rows, 2.0), brute_force_hmm(time_us, rows, 2.0), atol=1e-6
-    )
+    expected = 0.8 * brute_force_hmm(time_us, rows, 2.0) + 0.2 * smooth("ema", time_us, rows)
+    np.testing.assert_allclose(smooth("hmm", time_us, rows, 2.0), expected, atol=1e-6)
 
 
 def test_hmm_does_not_believe_the_same_look_twice():

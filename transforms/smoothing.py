@@ -30,6 +30,7 @@ SMOOTHING_METHODS: Final = {
 }
 
 _EVIDENCE_S: Final = 0.4  # samples closer than this mostly repeat each other and count for less
+_LASTING: Final = 0.2  # how likely it is that the classifier misreads the face for as long as it looks so
 _FLOOR: Final = 1e-6  # no class is ever ruled out by one sample
 _US: Final = 1e-6
 
@@ -71,6 +72,9 @@ def _hmm(time_us: NDArray[np.int64], probabilities: Floats, window_s: float) -> 
     Between samples the state is kept with probability exp(-dt / window), else drawn anew from all
     classes alike, so after a long gap nothing is remembered. A sample's evidence is its calibrated
     posterior over that same even prior. See Rabiner, "A tutorial on hidden Markov models" (1989).
+
+    That model takes errors to come and go by themselves. Some last as long as the look on the face, and
+    no number of samples makes those less likely: for them the plain average around the sample counts.
     """
     classes = probabilities.shape[1]
     stay = np.exp(-np.diff(time_us) * _US / window_s)
@@ -79,7 +83,10 @@ def _hmm(time_us: NDArray[np.int64], probabilities: Floats, window_s: float) -> 
     forward = _filter(evidence, stay, anew)
     backward = _filter(evidence[::-1], stay[::-1], anew[::-1])[::-1]
     # Both filters saw the sample itself; its evidence may count once only.
-    return forward * backward / evidence
+    posterior = forward * backward / evidence
+    posterior /= posterior.sum(axis=1, keepdims=True)
+    average = _ema(time_us, probabilities, SMOOTHING_METHODS["ema"].window_s)
+    return (1 - _LASTING) * posterior + _LASTING * average
 
 
 def _filter(evidence: Floats, stay: Floats, anew: Floats) -> Floats:

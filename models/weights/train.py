@@ -34,7 +34,7 @@ from models.calibration import recalibrate
 from models.data import FaceSet, hard_labels, read_training, soft_targets
 from models.litert import add_litert
 from models.registry import get_architecture
-from models.training import calibrated, held_out_rows
+from models.training import HELD_OUT, calibrated, held_out_rows
 
 START_SHA256: Final = "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031"
 _START_MEMBER: Final = "package/model/face_recognition_model"
@@ -42,7 +42,6 @@ _START_MEAN, _START_SCALE = 114.7, 256  # of the pixels that the first weights w
 _HEADS: Final = ("ferplus", "fer2013")
 _NAMES: Final = ("default", "fer2013")  # of the files, one a head
 
-HELD_OUT: Final = 0.1  # of the usage Training: fits the calibration, and nothing is trained on it
 TAU: Final = 0.75  # how far the probabilities go from the training prior to an even one
 
 EPOCHS: Final = 22
