@@ -7,8 +7,8 @@ each shown by random pictures of that emotion, a new one every 0.4 s on average.
 (8 %, and now and then for a second), shaken (±20 % of a step) and wrong (5 % outliers: a picture of any
 emotion). Prints for every method: accuracy per sample, macro recall, F1 of segments that overlap the true
 ones by 10, 25 and 50 % (one to one, as in Lea et al. 2017), flips per minute (the truth's beside it), how
-long after a true change the new emotion is first shown, the share of true segments never shown, and the
-log loss, as the Markdown table that stands in docs/tracking.md.
+long after a true change the new emotion is first shown, the share of true segments never shown, the
+log loss and the calibration error of `confidence`, as the Markdown table that stands in docs/tracking.md.
 
 The pictures are those of a FER2013 file with FER+ votes, of its `PublicTest` part. Their probabilities are
 the named model's, or the .keras file's; without one they are simulated from each picture's votes, so that
@@ -31,6 +31,7 @@ from scipy.optimize import minimize_scalar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.calibration import calibration_error
 from models.classifier import load_classifier
 from models.data import read_parquet, read_training
 from models.training import HELD_OUT, held_out_rows
@@ -163,14 +164,15 @@ def _matches(truth: list[tuple[int, int, int]], shown: list[tuple[int, int, int]
 
 
 HEADER: Final = """
-| rate | method | accuracy | macro recall | F1@10 | F1@25 | F1@50 | flips/min (true) | delay | never shown | log loss |
-|---|---|---|---|---|---|---|---|---|---|---|"""  # noqa: E501
+| rate | method | accuracy | macro recall | F1@10 | F1@25 | F1@50 | flips/min (true) | delay | never shown | log loss | ECE |
+|---|---|---|---|---|---|---|---|---|---|---|---|"""  # noqa: E501
 
 
 def evaluate(tracks: list[Track], method: str, window_s: float) -> str:
     """The cells of one row of the table, from the accuracy on."""
     hits: list[NDArray[np.bool_]] = []
     truths: list[NDArray[np.int64]] = []
+    shown_as: list[NDArray[np.float32]] = []
     tp = np.zeros(len(OVERLAPS))
     n_true = n_shown = flips = changes = never = 0
     minutes = loss = 0.0
@@ -180,6 +182,7 @@ def evaluate(tracks: list[Track], method: str, window_s: float) -> str:
         shown = smoothed.argmax(axis=1)
         hits.append(shown == track.truth)
         truths.append(track.truth)
+        shown_as.append(smoothed)
         chosen = smoothed[np.arange(len(shown)), track.truth]
         loss -= float(np.log(np.maximum(chosen, 1e-6)).sum())
         true_segments, shown_segments = _segments(track.truth), _segments(shown)
@@ -200,7 +203,8 @@ def evaluate(tracks: list[Track], method: str, window_s: float) -> str:
     f1 = 2 * tp / (n_true + n_shown)
     cells = [f"{value:.3f}" for value in (hit.mean(), recall, *f1)]
     cells += [f"{flips / minutes:.1f} ({changes / minutes:.1f})", f"{np.mean(delays):.2f}s"]
-    return " | ".join([*cells, f"{never / changes:.3f}", f"{loss / len(hit):.3f}"])
+    error = calibration_error(truth, np.concatenate(shown_as), np.ones(len(truth)))
+    return " | ".join([*cells, f"{never / changes:.3f}", f"{loss / len(hit):.3f}", f"{error:.3f}"])
 
 
 def rows(pool: Pool, rate: float, hold_s: float, count: int, sweep: bool) -> Iterator[str]:
