@@ -62,7 +62,7 @@ def by_prior(sharp_answers: np.ndarray, prior: np.ndarray, test: FaceSet) -> lis
         answers = change_prior(sharp_answers, prior, prior ** (1 - tau))
         for labels in ("ferplus", "fer2013"):
             truth, known = hard_labels(test, labels)
-            rows.append({"tau": tau, "labels": labels} | figures(truth[known], answers[known]))
+            rows.append({"tau": tau, "labels": labels, **figures(truth[known], answers[known])})
     return rows
 
 
@@ -117,10 +117,10 @@ def main(data: Path, model: str, labels: str, tau: float, save: Path | None, as_
         }
     if save:
         write(save, tau)
+    assert spec.softening is not None  # recalibrate fitted it
     if as_json:
-        click.echo(
-            json.dumps({"prior": prior.tolist(), "softening": asdict(spec.softening)} | results, indent=1)
-        )
+        fitted = {"prior": prior.tolist(), "softening": asdict(spec.softening)}
+        click.echo(json.dumps(fitted | results, indent=1))
         return
     click.echo("prior " + ", ".join(f"{e} {s:.3f}" for e, s in zip(EMOTIONS, prior, strict=True)))
     click.echo(f"softening {spec.softening}")

@@ -250,7 +250,8 @@ def video_frames(paths: Sequence[Path], each: int) -> Iterator[tuple[str, list[n
     ]
     for file in files:
         video = cv2.VideoCapture(str(file))
-        step, images, index = 6, [], 0
+        step, index = 6, 0
+        images: list[np.ndarray] = []
         while len(images) < each and video.grab():
             if index % step == 0:
                 ok, frame = video.retrieve()

@@ -60,6 +60,7 @@ def measure(live: LiveFaces, jpegs: list[bytes]) -> dict[str, float]:
             time.sleep(wait)
         began, worked = time.perf_counter(), time.process_time()
         image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+        assert image is not None
         decoded = time.perf_counter()
         faces = live.see(round(number * 1e6 / FPS), image)
         done = time.perf_counter()

@@ -34,8 +34,7 @@ def compose(picture: np.ndarray, angle: float = 0.0) -> np.ndarray:
     angle: degrees by which the face is turned about the middle of its frame.
     """
     large = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    border = [MARGIN] * 4
-    drawn_out = cv2.copyMakeBorder(large, *border, cv2.BORDER_REPLICATE)
+    drawn_out = cv2.copyMakeBorder(large, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_REPLICATE)
     around = cv2.GaussianBlur(drawn_out, (0, 0), SIDE / 12, borderType=cv2.BORDER_REPLICATE)
     inner = np.zeros(drawn_out.shape, np.float32)
     inner[MARGIN + _FEATHER : -MARGIN - _FEATHER, MARGIN + _FEATHER : -MARGIN - _FEATHER] = 1

@@ -48,7 +48,9 @@ def jpeg(quality: int) -> Degradation:
 
     def change(picture: np.ndarray) -> np.ndarray:
         _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+        again = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+        assert again is not None
+        return again
 
     return each(change)
 
@@ -65,7 +67,7 @@ def h264(pictures: np.ndarray, crf: int) -> np.ndarray:
             writer.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
         writer.mux(stream.encode(None))
     file.seek(0)
-    with av.open(file) as reader:
+    with av.open(file, "r") as reader:
         frames = [frame.to_ndarray(format="rgb24") for frame in reader.decode(video=0)]
     grey = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames)
     return np.stack([cv2.resize(frame, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for frame in grey])
@@ -181,10 +183,8 @@ def found_again(
             for cut, pieces in crops.items():
                 pictures = np.stack([make_crop(scene, frame, classifier.spec) for scene, frame in pieces])
                 values = figures(faces.take(known), classifier.predict(pictures))
-                rows.append(
-                    {"degrees": angle, "detector": name, "cut_by": cut, "recall": float(known.mean())}
-                    | values
-                )
+                recall = float(known.mean())
+                rows.append({"degrees": angle, "detector": name, "cut_by": cut, "recall": recall, **values})
     return rows
 
 

@@ -5,7 +5,7 @@
     python benchmarks/scaling.py simulate rates.json
 
 `measure` runs the whole pipeline over the videos with one thread a process, and prints as JSON what an
-hour of such video takes: core seconds by stage, records and their encoded bytes, and bytes of tables.
+hour of such video takes: core seconds by stage, records and the bytes they travel in, and bytes of tables.
 The decoder's time is the CPU time of its child processes; detection and inference are timed around
 their calls; the rest of the process's CPU time is `other` (crops, tracking, tables, Beam itself).
 
@@ -36,6 +36,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np  # noqa: E402
 
+from models.classifier import ModelSpec  # noqa: E402
+from schemas.elements import Face, Sample, Video  # noqa: E402
+from schemas.settings import Settings  # noqa: E402
+
 Rates = dict[str, float]
 
 HOURS: Final = 10_000
@@ -45,13 +49,11 @@ CPU_STAGES: Final = ("decode", "detect", "infer", "other")
 
 def measure(paths: Sequence[str], model: str) -> Rates:
     """Run the pipeline over videos and put what it took into amounts for an hour of video."""
-    import apache_beam as beam
     import cv2
 
     from models.classifier import read_model_spec
     from pipeline.build import Execution
     from pipeline.local import run_wave
-    from schemas.settings import Settings
     from schemas.tables import TABLES
     from transforms import metrics
     from transforms.find_videos import find_videos
@@ -68,17 +70,22 @@ def measure(paths: Sequence[str], model: str) -> Rates:
         table_bytes = sum(
             path.stat().st_size for table in TABLES for path in Path(out, table).rglob("*.parquet")
         )
-    hours = counted["video_ms"] / 3_600_000
-    detect, infer = counted["detect_ms"].sum / 1000, counted["infer_ms"].sum / 1000
-    face, crop, sample = _record_bytes(videos, settings, spec, beam.coders.registry)
+
+    def amount(name: str) -> float:
+        value = counted[name]
+        return float(value if isinstance(value, int) else value.sum)
+
+    hours = amount("video_ms") / 3_600_000
+    detect, infer = amount("detect_ms") / 1000, amount("infer_ms") / 1000
+    face, crop, sample = _record_bytes(videos, settings, spec)
     return {
         "seconds_of_video": round(hours * 3600, 1),
         "decode_core_s": children / hours,
         "detect_core_s": detect / hours,
         "infer_core_s": infer / hours,
         "other_core_s": max(0.0, process - detect - infer) / hours,
-        "samples": counted["samples"] / hours,
-        "faces": counted["faces"] / hours,
+        "samples": amount("samples") / hours,
+        "faces": amount("faces") / hours,
         "face_bytes": face,
         "crop_bytes": crop,
         "sample_bytes": sample,
@@ -93,18 +100,19 @@ def _cpu_seconds() -> tuple[float, float]:
     return own, children
 
 
-def _record_bytes(videos, settings, spec, registry) -> tuple[float, float, float]:  # noqa: ANN001
-    """Mean encoded bytes of a Face, of a FaceCrop and of a Sample, from the first faces found."""
+def _record_bytes(videos: Sequence[Video], settings: Settings, spec: ModelSpec) -> tuple[float, float, float]:
+    """Mean bytes of a face and of a sample in their blocks, and of a FaceCrop, from the first faces found."""
     from models.detectors import make_detector
-    from schemas.elements import Face, Sample
+    from transforms.blocks import make_block
     from transforms.decoder import Decoder
     from transforms.detect_faces import look_at, thumbnail_interval
     from transforms.video import SampledFrame
 
     detector = make_detector(settings.detector, settings.min_face)
     every = thumbnail_interval(settings.sampling_rate)
-    face_coder, sample_coder = registry.get_coder(Face), registry.get_coder(Sample)
-    faces, crops, samples = [], [], []
+    faces: list[Face] = []
+    crops: list[int] = []
+    samples: list[Sample] = []
     with Decoder() as decoder:
         for video in videos:
             zero_pts = decoder.probe(video.uri).zero_pts
@@ -115,10 +123,15 @@ def _record_bytes(videos, settings, spec, registry) -> tuple[float, float, float
                 sample, found = look_at(
                     "video-0123456789", frame, boxes, settings.detector, spec, frame.sample % every == 0
                 )
-                samples.append(len(sample_coder.encode(sample)))
+                samples.append(sample)
                 crops += [len(pickle.dumps(crop)) for crop in found]
-                faces += [len(face_coder.encode(crop.face._replace(raw=[1 / 7] * 7))) for crop in found]
-    return float(np.mean(faces)), float(np.mean(crops)), float(np.mean(samples))
+                faces += [crop.face._replace(raw=[1 / 7] * 7) for crop in found]
+    face_block, sample_block = make_block(faces, ""), make_block(samples, "")
+    return (
+        len(face_block.content) / len(faces),
+        float(np.mean(crops)),
+        len(sample_block.content) / len(samples),
+    )
 
 
 def cost(rates: Rates) -> Iterator[str]:

@@ -359,7 +359,8 @@ def growth(minutes: Sequence[float]) -> dict[str, Any]:
         start_up = run(clip_of_faces(scratch / "start.mp4", (640, 360), 1, 1), scratch).cost
 
         def point(label: str, video: Path, fps: str = "5") -> dict[str, Any]:
-            with measured(costs := {}, "read"):
+            costs: dict[str, list[Cost]] = {}
+            with measured(costs, "read"):
                 samples, _ = read(video, Fraction(fps))
             found = run(video, scratch, "--fps", fps)
             steady = found.cost - start_up

@@ -119,7 +119,7 @@ def unreadable(uri: str, message: str) -> Timeline:
     empty = timeline(uri, 1, [])
     no_samples = {name: value[:0] for name, value in vars(empty.samples).items()}
     failure = Failure(video.video_id, uri, "PlanSegments", None, "UnreadableVideoError", message)
-    return Timeline(video, None, [], SampleColumns(**no_samples), empty.faces, [failure])
+    return Timeline(video, None, [], SampleColumns(**no_samples), empty.faces, [], [failure])
 
 
 EVIL_NAME = "<img src=x onerror=alert(1)>.mp4"
