@@ -35,6 +35,7 @@ import psutil
 from skimage import data
 
 from benchmarks.detection import table
+from benchmarks.memory import resident_mb
 from transforms.decoder import Decoder
 from transforms.video import SampledFrame
 
@@ -148,10 +149,10 @@ def run(video: Path, scratch: Path, *options: str) -> Run:
         command = [sys.executable, "-m", "pipeline.cli", "run", str(video), "-o", f"{folder}/out", *options]
         before, started = os.times(), time.perf_counter()
         process = psutil.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"TMPDIR": folder})
-        first_sample, peak = 0.0, 0
+        first_sample = peak_mb = 0.0
         while process.poll() is None:
             time.sleep(0.05)
-            peak = max(peak, _resident(process))
+            peak_mb = max(peak_mb, resident_mb(process))
             if not first_sample and any(
                 file.stat().st_size for file in Path(folder).glob("affectline-progress-*")
             ):
@@ -161,17 +162,7 @@ def run(video: Path, scratch: Path, *options: str) -> Run:
             raise click.ClickException(f"The run ended with exit code {process.returncode}.")
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return Run(Cost(wall, cpu), first_sample or wall, peak / 1e6)
-
-
-def _resident(process: psutil.Process) -> int:
-    total = 0
-    for member in [process, *process.children(recursive=True)]:
-        try:
-            total += member.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
-    return total
+    return Run(Cost(wall, cpu), first_sample or wall, peak_mb)
 
 
 def stages(frames: Sequence[SampledFrame], costs: dict[str, list[Cost]]) -> int:

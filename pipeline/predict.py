@@ -152,19 +152,7 @@ def as_json_line(prediction: Prediction) -> str:
         "width": prediction.width,
         "height": prediction.height,
         "error": prediction.error,
-        "faces": [
-            {
-                **{name: round(value, 2) for name, value in zip("xywh", face.box[:4], strict=True)},
-                "score": round(face.box.score, 4),
-                "emotion": face.emotion,
-                "confidence": round(face.confidence, 4),
-                "probabilities": {
-                    emotion: None if np.isnan(value) else round(float(value), 4)
-                    for emotion, value in zip(EMOTIONS, face.probabilities, strict=True)
-                },
-            }
-            for face in prediction.faces
-        ],
+        "faces": [face.as_json() for face in prediction.faces],
     }
     return json.dumps(told)
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -32,9 +32,15 @@ class UnreadablePictureError(ValueError):
     """A file holds no picture that can be read; the message is one sentence without the file's name."""
 
 
-class ClassifiedFace:
-    """What follows from a face's probabilities, float32 [7], nan for classes the model does not know."""
+@dataclass(frozen=True)
+class PictureFace:
+    """A face in a picture and what the model says of it.
 
+    box: in pixels of the upright picture, with the detector's score. probabilities: float32 [7] in the
+    order of EMOTIONS; nan for classes that the model does not know, the others sum to 1.
+    """
+
+    box: Box
     probabilities: np.ndarray
 
     @property
@@ -47,17 +53,18 @@ class ClassifiedFace:
         """The probability of that class, 0 to 1."""
         return float(np.nanmax(self.probabilities))
 
-
-@dataclass(frozen=True)
-class PictureFace(ClassifiedFace):
-    """A face in a picture and what the model says of it.
-
-    box: in pixels of the upright picture, with the detector's score. probabilities: float32 [7] in the
-    order of EMOTIONS; nan for classes that the model does not know, the others sum to 1.
-    """
-
-    box: Box
-    probabilities: np.ndarray
+    def as_json(self) -> dict[str, Any]:
+        """The face for machines: pixels, and probabilities by emotion or null."""
+        return {
+            **{name: round(value, 2) for name, value in zip("xywh", self.box[:4], strict=True)},
+            "score": round(self.box.score, 4),
+            "emotion": self.emotion,
+            "confidence": round(self.confidence, 4),
+            "probabilities": {
+                emotion: None if np.isnan(value) else round(float(value), 4)
+                for emotion, value in zip(EMOTIONS, self.probabilities, strict=True)
+            },
+        }
 
 
 def list_pictures(inputs: Iterable[str]) -> list[tuple[str, str]]:

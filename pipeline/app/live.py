@@ -13,10 +13,9 @@ from typing import Any, Final
 import numpy as np
 
 from models.classifier import Classifier
-from models.detectors import Detector
+from models.detectors import Box, Detector
 from pipeline.app.following import flow_picture, follow
-from schemas.emotions import EMOTIONS
-from transforms.pictures import ClassifiedFace, PictureFace, find_faces
+from transforms.pictures import PictureFace, find_faces
 from transforms.shots import find_shots, frame_signature
 from transforms.smoothing import smooth
 from transforms.tracking import APPEARANCE_BYTES, MAX_ABSENCE_S, describe_face, track_faces
@@ -31,33 +30,14 @@ _TRUST: Final = 0.5  # in the detector's box over the followed one, which is smo
 
 
 @dataclass(frozen=True)
-class LiveFace(ClassifiedFace):
-    """A face in a frame.
-
-    track: its number, from 0. box: float64 [4], x, y, w, h in pixels. score: the detector's, 0 to 1.
-    probabilities: float32 [7] in the order of EMOTIONS, smoothed; nan for classes that the model does
-    not know.
-    """
+class LiveFace(PictureFace):
+    """A face in a frame: probabilities are smoothed, and its track has a number, from 0."""
 
     track: int
-    box: np.ndarray
-    score: float
-    probabilities: np.ndarray
 
-
-def face_json(box: Any, score: float, probabilities: np.ndarray) -> dict[str, Any]:
-    """A face as the page and `affectline live` tell it: pixels, and probabilities by emotion or null."""
-    best = int(np.nanargmax(probabilities))
-    return {
-        **{name: round(float(value), 1) for name, value in zip("xywh", box, strict=True)},
-        "score": round(float(score), 3),
-        "emotion": EMOTIONS[best],
-        "confidence": round(float(probabilities[best]), 4),
-        "probabilities": {
-            emotion: None if np.isnan(value) else round(float(value), 4)
-            for emotion, value in zip(EMOTIONS, probabilities, strict=True)
-        },
-    }
+    def as_json(self) -> dict[str, Any]:
+        """The face for machines, with its track."""
+        return {"track": self.track, **super().as_json()}
 
 
 @dataclass
@@ -123,10 +103,10 @@ class LiveFaces:
         picture = flow_picture(image)
         scale = image.shape[1] / picture.shape[1]
         if self._picture is not None and self._shown:
-            boxes = np.stack([face.box for face in self._shown.values()])
+            boxes = np.array([face.box[:4] for face in self._shown.values()])
             moved, _ = follow(self._picture, picture, scale, boxes)
             for face, box in zip(list(self._shown.values()), moved, strict=True):
-                self._shown[face.track] = replace(face, box=box)
+                self._shown[face.track] = replace(face, box=_moved(face.box, box))
         self._pts_us, self._picture = pts_us, picture
         if self._pending is None and pts_us - self._started_us >= LOOK_EVERY_US:
             self._started_us = pts_us
@@ -217,9 +197,9 @@ class LiveFaces:
             if track < 0:
                 continue
             followed = self._shown.get(track)
-            if followed is not None and _overlap(box, followed.box) > 0.5:
-                box = followed.box + _TRUST * (box - followed.box)
-            self._shown[track] = LiveFace(track, box, face.box.score, self._smoothed(track))
+            if followed is not None and _overlap(box, before := np.array(followed.box[:4])) > 0.5:
+                box = before + _TRUST * (box - before)
+            self._shown[track] = LiveFace(_moved(face.box, box), self._smoothed(track), track)
             self._seen_us[track] = look.pts_us
         for track, seen_us in list(self._seen_us.items()):
             if track not in self._shown or look.pts_us - seen_us > _COAST_US:
@@ -239,6 +219,12 @@ class LiveFaces:
         result = raw[-1].copy()
         result[known] = smooth(self._smoothing, times, raw[:, known], self._window_s)[-1]
         return result
+
+
+def _moved(box: Box, to: np.ndarray) -> Box:
+    """The box at another place, float [4]."""
+    x, y, w, h = to.tolist()
+    return box._replace(x=x, y=y, w=w, h=h)
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:

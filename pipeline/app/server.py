@@ -31,7 +31,7 @@ from models.detectors import DEFAULT_MIN_FACE
 from pipeline.app.engines import Choice, Engines
 from pipeline.app.guard import Guard, is_loopback
 from pipeline.app.jobs import Jobs
-from pipeline.app.live import LiveFaces, face_json
+from pipeline.app.live import LiveFaces
 from pipeline.app.uploads import (
     MAX_FRAME_BYTES,
     MAX_FRAME_PIXELS,
@@ -146,7 +146,7 @@ class App:
         return {
             "width": image.shape[1],
             "height": image.shape[0],
-            "faces": [face_json(face.box[:4], face.box.score, face.probabilities) for face in faces],
+            "faces": [face.as_json() for face in faces],
             "annotated": "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode(),
         }
 
@@ -215,10 +215,7 @@ class App:
                 seen = await asyncio.get_running_loop().run_in_executor(
                     thread, faces.see, (received_ns - start_ns) // 1000, image
                 )
-                told = [
-                    {"track": face.track, **face_json(face.box, face.score, face.probabilities)}
-                    for face in seen
-                ]
+                told = [face.as_json() for face in seen]
                 took_ms = (time.monotonic_ns() - received_ns) / 1e6
                 await socket.send_text(json.dumps({"faces": told, "ms": round(took_ms, 2)}))
 

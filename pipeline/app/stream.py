@@ -19,7 +19,7 @@ import numpy as np
 
 from models.classifier import Classifier, read_model_spec
 from models.detectors import make_detector
-from pipeline.app.live import LiveFace, LiveFaces, face_json
+from pipeline.app.live import LiveFace, LiveFaces
 from pipeline.errors import RunError, UsageError
 from pipeline.mp4 import Mp4Writer, open_mp4
 from pipeline.overlay import draw_face
@@ -131,9 +131,7 @@ def as_json_line(frame: Frame, faces: list[LiveFace]) -> str:
             "time_s": round(frame.pts_us / 1e6, 6),
             "width": frame.image.shape[1],
             "height": frame.image.shape[0],
-            "faces": [
-                {"track": face.track, **face_json(face.box, face.score, face.probabilities)} for face in faces
-            ],
+            "faces": [face.as_json() for face in faces],
         }
     )
 
@@ -232,8 +230,8 @@ def _see_all(
                 if writer is None:
                     size = frame.image.shape[1], frame.image.shape[0]
                     writer = stack.enter_context(open_mp4(output, size, _FRAME_RATE, Fraction(1), None))
-                for face in sorted(faces, key=lambda face: face.box[2:].prod()):
-                    draw_face(frame.image, face.box, f"#{face.track}", face.probabilities)
+                for face in sorted(faces, key=lambda face: face.box.w * face.box.h):
+                    draw_face(frame.image, np.array(face.box[:4]), f"#{face.track}", face.probabilities)
                 writer.write(frame.pts_us, frame.image)
             seen, step_us, last_us = seen + 1, frame.pts_us - last_us, frame.pts_us
             if stopped.is_set():
