@@ -101,7 +101,7 @@ def grad_cam(network: keras.Model, crop: np.ndarray, layer: str | None = None) -
         tape.watch(pixels)
         with _recorded(layers) as outputs:
             logits = body(pixels, training=False)
-        scores = [score[0] for score in tf.unstack(_scores(logits, head), axis=1)]
+        scores = [score[0] for score in tf.unstack(_scores(logits), axis=1)]
     spatial = _spatial(outputs)
     name = _choose(layer or _last_maps(spatial, layers), list(spatial), -1)
     maps = spatial[name]
@@ -113,13 +113,10 @@ def grad_cam(network: keras.Model, crop: np.ndarray, layer: str | None = None) -
     return GradCam(name, np.stack(heat), head(logits)[0].numpy())
 
 
-def _scores(logits: tf.Tensor, head: ClassProbabilities) -> tf.Tensor:
+def _scores(logits: tf.Tensor) -> tf.Tensor:
     """A score before the softmax for each class, [1, classes]."""
-    if logits.shape[1] == len(head.classes):
-        return logits
-    # One logit tells two classes apart: it speaks for the one and as much against the other.
-    signs = tf.where(head(tf.ones_like(logits)) > 0.5, 1.0, -1.0)
-    return logits * signs
+    # A single logit speaks for the second of two classes and as much against the first.
+    return tf.concat([-logits, logits], axis=1) if logits.shape[1] == 1 else logits
 
 
 def _as_batch(crop: np.ndarray) -> tf.Tensor:
