@@ -24,11 +24,18 @@ import models.output  # noqa: F401 - registers the layer that saved models end i
 from benchmarks.detection import table
 from models.calibration import blurred, recalibrate, shrunk
 from models.classifier import Classifier, ModelSpec, read_model_spec
-from models.data import FaceSet, hard_labels, read_parquet, read_training, soft_targets
+from models.data import (
+    HELD_OUT,
+    FaceSet,
+    hard_labels,
+    held_out_rows,
+    read_parquet,
+    read_training,
+    soft_targets,
+)
 from models.litert import add_litert
 from models.prior import change_prior
 from models.sharpness import sharpness
-from models.training import HELD_OUT, held_out_rows
 from schemas.emotions import EMOTIONS
 
 TAUS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -33,8 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.calibration import calibration_error
 from models.classifier import load_classifier
-from models.data import read_parquet, read_training
-from models.training import HELD_OUT, held_out_rows
+from models.data import HELD_OUT, held_out_rows, read_parquet, read_training
 from schemas.emotions import EMOTIONS
 from transforms.smoothing import SMOOTHING_METHODS, smooth
 

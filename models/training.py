@@ -1,7 +1,6 @@
 """Training: one architecture, one data set, one folder with everything that came of it."""
 
 import csv
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +15,7 @@ from scipy.special import log_softmax
 from models.augmentation import augmentation
 from models.charts import draw_counts, draw_curves, draw_grid
 from models.classifier import load_classifier
-from models.data import FaceSet, hard_labels, targets_for
+from models.data import FaceSet, hard_labels, held_out_rows, targets_for
 from models.datasets import measured_usage, read_splits
 from models.evaluation import evaluate, write_evaluation
 from models.fitting import Examples, fit, with_class_logits
@@ -109,17 +108,6 @@ def check_recipe(recipe: Recipe) -> None:
                 f"Phase '{phase.name}' warms up for {phase.warmup_epochs:g} of its {phase.epochs} epochs; "
                 "give it more epochs or a shorter warm-up."
             )
-
-
-HELD_OUT: Final = 0.1  # the part of FER2013's Training that the shipped weights were not trained on
-
-
-def held_out_rows(images: np.ndarray, fraction: float) -> np.ndarray:
-    """Where a picture, of uint8 [N, ...], is in the part that validation takes: bool [N]."""
-    digests = (hashlib.sha256(image.tobytes()).digest() for image in images)
-    # By tenths first, so that a tenth is the very one that the shipped weights were not trained on.
-    places = ((digest[0] % 10 + int.from_bytes(digest[1:8]) / 2**56) / 10 for digest in digests)
-    return np.array([place < fraction for place in places], dtype=bool)
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:

@@ -11,7 +11,7 @@ import pytest
 
 from models import training
 from models.classifier import load_classifier
-from models.data import FaceSet, read_parquet, read_training, soft_targets
+from models.data import FaceSet, held_out_rows, read_parquet, read_training, soft_targets
 from models.datasets import read_usage
 from models.registry import ARCHITECTURES
 from models.spec import Phase
@@ -77,7 +77,7 @@ def test_soft_targets_of_each_kind_of_label():
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.3])
 def test_copies_of_a_picture_are_on_the_same_side_of_the_split(fraction):
     images = np.random.default_rng(0).integers(0, 256, (2000, 4, 4, 1), dtype=np.uint8)
-    held_out = training.held_out_rows(np.concatenate([images, images]), fraction)
+    held_out = held_out_rows(np.concatenate([images, images]), fraction)
     np.testing.assert_array_equal(held_out[:2000], held_out[2000:])
     assert held_out.mean() == pytest.approx(fraction, abs=0.03)
 
@@ -130,7 +130,7 @@ def test_a_run_leaves_its_folder(finished, data):
 def test_a_run_measures_itself_on_what_it_did_not_train_on(finished):
     folder = finished.parent / "evaluation"
     measured = json.loads((folder / "evaluation.json").read_text())
-    held_out = training.held_out_rows(read_usage(Path(small_data(finished)), "Training", SIZE, 3).images, 0.1)
+    held_out = held_out_rows(read_usage(Path(small_data(finished)), "Training", SIZE, 3).images, 0.1)
     assert [(each["model"], each["part"], each["labels"], each["n"]) for each in measured] == [
         ("tiny", "validation", "fer2013", held_out.sum()),
         ("tiny", "validation", "ferplus", held_out.sum()),
@@ -198,7 +198,7 @@ def test_a_model_of_two_classes_learns_from_their_pictures_alone(data, tmp_path)
     path = training.train(training.TrainingConfig("two", str(data), 0, TWO.recipe), tmp_path)
     faces = read_usage(data, "Training", SIZE, 1)
     counts = {row["class"]: row for row in csv.DictReader((tmp_path / "class_counts.csv").open())}
-    held_out = training.held_out_rows(faces.images, 0.3)
+    held_out = held_out_rows(faces.images, 0.3)
     assert list(counts) == ["happy", "sad"]
     for name, row in counts.items():
         of_class = faces.fer2013 == EMOTIONS.index(name)

@@ -3,9 +3,12 @@
     pip install torch
     npm pack @vladmandic/face-api@1.7.15
     python -m models.weights.train --data fer2013.parquet --start vladmandic-face-api-1.7.15.tgz -o DIR
+    python -m models.weights.save --data fer2013.parquet DIR
 
-trains one network with two heads, one for FER+ votes and one for FER2013's labels, so that each kind of
-label steadies the other, and saves DIR/default.keras and DIR/fer2013.keras. A cut-off run goes on.
+The first trains one network with two heads, one for FER+ votes and one for FER2013's labels, so that each
+kind of label steadies the other, and writes its arrays to DIR/network.npz; a cut-off run goes on. The
+second, a program of its own because PyTorch and TensorFlow do not bear each other in one process, calibrates
+both heads and saves DIR/default.keras and DIR/fer2013.keras.
 
 `affectline train resnet48` trains the same network on TensorFlow; PyTorch needs half the time on a
 processor that computes in bfloat16. The first weights are those of dlib's face recognition network
@@ -23,33 +26,28 @@ from pathlib import Path
 from typing import Final
 
 import click
-import keras
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.architectures.resnet48 import BLOCKS, MEAN, SCALE
-from models.calibration import recalibrate
-from models.data import FaceSet, hard_labels, read_training, soft_targets
-from models.litert import add_litert
-from models.registry import get_architecture
-from models.training import HELD_OUT, calibrated, held_out_rows
+from models.data import HELD_OUT, FaceSet, held_out_rows, read_training, soft_targets
 
 START_SHA256: Final = "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031"
 _START_MEMBER: Final = "package/model/face_recognition_model"
 _START_MEAN, _START_SCALE = 114.7, 256  # of the pixels that the first weights were trained on
-_HEADS: Final = ("ferplus", "fer2013")
-_NAMES: Final = ("default", "fer2013")  # of the files, one a head
+HEADS: Final = ("ferplus", "fer2013")  # the labels that each answers for
 
-TAU: Final = 0.75  # how far the probabilities go from the training prior to an even one
-
-EPOCHS: Final = 22
-SMALL_EPOCHS, SMALL_SIZE = 14, 36  # the first epochs see smaller pictures: half the work
+SMALL_PART, SMALL_SIZE = 0.3, 36  # the first part of all epochs sees smaller pictures: half the work
 BATCH: Final = 128
 LEARNING_RATE: Final = 0.05
+WARM_UP: Final = 100  # steps
 WEIGHT_DECAY: Final = 5e-4
 AVERAGE: Final = 0.998  # momentum of the averaged weights, which are the ones kept
+DROPPED: Final = 0.2  # of the features before the heads
+HIDDEN: Final = 0.35  # share of the pictures of which a rectangle is hidden
 
 
 class Convolution(nn.Module):
@@ -96,8 +94,8 @@ class Network(nn.Module):
         self.blocks = nn.ModuleList(
             Block(width, filters, halves) for width, (_, filters, halves) in zip(widths, BLOCKS, strict=False)
         )
-        self.drop = nn.Dropout(0.3)
-        self.heads = nn.ModuleList(nn.Linear(widths[-1], 7) for _ in _HEADS)
+        self.drop = nn.Dropout(DROPPED)
+        self.heads = nn.ModuleList(nn.Linear(widths[-1], 7) for _ in HEADS)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Grey pixels [N, 1, H, W], 0 to 255, to the logits [N, 7] of each head."""
@@ -205,7 +203,7 @@ def augmented(pixels: Tensor, size: int) -> Tensor:
     # One rectangle without content, up to half as wide and high as the picture.
     places, sides = torch.randint(0, size, (2, count, 1)), torch.randint(size // 6, size // 2, (2, count, 1))
     inside = (torch.arange(size) - places).abs() * 2 < sides
-    hidden = (inside[0][:, :, None] & inside[1][:, None, :])[:, None] & some(0.5)
+    hidden = (inside[0][:, :, None] & inside[1][:, None, :])[:, None] & some(HIDDEN)
     return torch.where(hidden, x.mean((1, 2, 3), keepdim=True), x)
 
 
@@ -222,7 +220,7 @@ class TrainingData:
 
 def training_data(faces: FaceSet) -> TrainingData:
     """The faces with the targets of both heads."""
-    labels = [soft_targets(faces, head) for head in _HEADS]
+    labels = [soft_targets(faces, head) for head in HEADS]
     return TrainingData(
         pixels=torch.tensor(faces.images[..., 0]),
         targets=[torch.tensor(targets) for targets, _ in labels],
@@ -230,20 +228,19 @@ def training_data(faces: FaceSet) -> TrainingData:
     )
 
 
-def learning_rate(step: int, warmup: int, steps: int) -> float:
-    """Rises in a line, then falls as a cosine."""
-    falling = (1 + np.cos(np.pi * max(step - warmup, 0) / (steps - warmup))) / 2
-    return LEARNING_RATE * min((step + 1) / warmup, 1) * falling + 1e-5
+def learning_rate(step: int, steps: int) -> float:
+    """Rises in a line for a moment, then falls in one to nothing."""
+    return LEARNING_RATE * min((step + 1) / WARM_UP, 1) * (1 - step / steps) + 1e-5
 
 
-def train(network: Network, data: TrainingData, seed: int, state_path: Path) -> Network:
+def train(network: Network, data: TrainingData, epochs: int, seed: int, state_path: Path) -> Network:
     """Train the network, a state after each epoch; returns the averaged one."""
     network = network.to(memory_format=torch.channels_last)
-    average = torch.optim.swa_utils.AveragedModel(network, avg_fn=_average, use_buffers=True)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
     matrices = [p for p in network.parameters() if p.ndim > 1]
     vectors = [p for p in network.parameters() if p.ndim == 1]
     groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors}]
-    optimizer = torch.optim.SGD(groups, LEARNING_RATE, momentum=0.9, nesterov=True)
+    optimizer = torch.optim.SGD(groups, LEARNING_RATE, momentum=0.9, nesterov=True, fused=True)
     steps = len(data.pixels) // BATCH
     first = 0
     if state_path.exists():
@@ -252,17 +249,17 @@ def train(network: Network, data: TrainingData, seed: int, state_path: Path) -> 
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["epochs"]
-    for epoch in range(first, EPOCHS):
+    for epoch in range(first, epochs):
         started, losses = time.monotonic(), []
         torch.manual_seed(seed * 1000 + epoch)
         order = torch.randperm(len(data.pixels))
         network.train()
         for batch in range(steps):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(epoch * steps + batch, steps, EPOCHS * steps)
+                group["lr"] = learning_rate(epoch * steps + batch, epochs * steps)
             rows = order[batch * BATCH : (batch + 1) * BATCH]
             pixels = data.pixels[rows, None].float()
-            x = augmented(pixels, SMALL_SIZE if epoch < SMALL_EPOCHS else pixels.shape[-1])
+            x = augmented(pixels, SMALL_SIZE if epoch < SMALL_PART * epochs else pixels.shape[-1])
             with torch.autocast("cpu", torch.bfloat16):
                 outputs = network(x.to(memory_format=torch.channels_last))
             loss = torch.zeros(())
@@ -283,60 +280,44 @@ def train(network: Network, data: TrainingData, seed: int, state_path: Path) -> 
         torch.save(state, state_path.with_suffix(".partial"))
         os.replace(state_path.with_suffix(".partial"), state_path)
         seconds = time.monotonic() - started
-        print(f"epoch {epoch + 1}/{EPOCHS}: loss {np.mean(losses):.4f}, {seconds:.0f} s", file=sys.stderr)
+        print(f"epoch {epoch + 1}/{epochs}: loss {np.mean(losses):.4f}, {seconds:.0f} s", file=sys.stderr)
     return average.module
 
 
-def _average(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-    # Early averages forget faster, so that they are not held back by the start.
-    kept = min(AVERAGE, (1 + float(updates)) / (10 + float(updates)))
-    return average + (current - average) * (1 - kept)
+def keras_weights(network: Network) -> dict[str, np.ndarray]:
+    """What each layer of models/architectures/resnet48.py holds, by its name and a number, and the heads."""
+    arrays: dict[str, np.ndarray] = {}
 
+    def put(name: str, *values: Tensor) -> None:
+        arrays.update({f"{name}.{place}": value.detach().numpy() for place, value in enumerate(values)})
 
-def to_keras(network: Network, head: int) -> keras.Model:
-    """The same network in Keras, to logits, with one of the heads.
-
-    Kernels are rounded to half precision: the file is then half as large when compressed.
-    """
-    architecture = get_architecture("resnet48")
-    model = architecture.build(architecture)
     names = ["stem", *(f"{name}_{part}" for name, _, _ in BLOCKS for part in (1, 2))]
     parts = [network.stem, *(layer for block in network.blocks for layer in (block.first, block.second))]
     for name, layer in zip(names, parts, strict=True):
-        kernel = layer.conv.weight.detach().numpy().transpose(2, 3, 1, 0)
-        model.get_layer(name).set_weights([kernel.astype(np.float16).astype(np.float32)])
+        put(name, layer.conv.weight.permute(2, 3, 1, 0))
         norm = layer.bn
-        values = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-        model.get_layer(f"{name}_normalize").set_weights([value.detach().numpy() for value in values])
-    linear = network.heads[head]
-    model.get_layer("logits").set_weights([linear.weight.detach().numpy().T, linear.bias.detach().numpy()])
-    return model
+        put(f"{name}_normalize", norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    for labels, head in zip(HEADS, network.heads, strict=True):
+        put(labels, head.weight.T, head.bias)
+    return arrays
 
 
 @click.command(help=__doc__)
 @click.option("--data", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--start", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+@click.option("--epochs", default=90, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def main(data: Path, start: Path, output: Path, seed: int) -> None:
-    """Train, calibrate, save."""
+def main(data: Path, start: Path, output: Path, epochs: int, seed: int) -> None:
+    """Train and write the arrays."""
     output.mkdir(parents=True, exist_ok=True)
     faces = read_training(data)
-    held_out = held_out_rows(faces.images, HELD_OUT)
-    fitted, kept = faces.take(~held_out), faces.take(held_out)
+    faces = faces.take(~held_out_rows(faces.images, HELD_OUT))
     torch.manual_seed(seed)
     network = Network()
-    start_from(network, read_start(start), torch.tensor(fitted.images[:1024, None, ..., 0]).float())
-    network = train(network, training_data(fitted), seed, output / "state.pt").eval()
-    for head, (labels, name) in enumerate(zip(_HEADS, _NAMES, strict=True)):
-        targets, labelled = soft_targets(fitted, labels)
-        truth, known = hard_labels(kept, labels)
-        model = calibrated(to_keras(network, head), get_architecture("resnet48"), temperature=1.0)
-        prior = targets[labelled].astype(np.float64).mean(axis=0)
-        path = output / f"{name}.keras"
-        recalibrate(model, kept.images[known], truth[known], prior, TAU).save(path)
-        add_litert(path)
-        print(path)
+    start_from(network, read_start(start), torch.tensor(faces.images[:1024, None, ..., 0]).float())
+    network = train(network, training_data(faces), epochs, seed, output / "state.pt")
+    np.savez(output / "network.npz", **keras_weights(network))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
