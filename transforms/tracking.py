@@ -7,8 +7,9 @@ the face's coarse look differs. Everything is measured in face sizes and seconds
 resolution nor the sampling rate matters.
 
 A track that mixes two people is worse than two tracks of one person. So a match must lead clearly over
-any other, and a shot is followed twice, forwards and backwards in time: two faces are joined where one
-direction is sure of it and the other does not contradict.
+any other, and a shot is followed twice, forwards and backwards in time. Where the two differ, say on who
+came out of a crossing, the likelier answer holds, by the motion before and after it; where neither is
+clearly likelier, the tracks in question end.
 
 Tracking is a function of the faces alone, whatever their order: `track_faces` on the faces it kept
 gives the same tracks again, which is what lets a run be tracked anew from its stored rows.
@@ -41,9 +42,8 @@ _LOOK_LEARNING: Final = 0.25
 _MOTION_TAIL: Final = 6.0  # degrees of freedom of Student's t: surprises cost much, but not everything
 _OTHER_LOOK_COST: Final = 6.5  # of looking like anybody: in a flash, half hidden
 _NEW_TRACK_COST: Final = 15.0  # a match that costs more than this starts a new track
-_LEAD: Final = 1.0  # ... and so does one that another match comes this close to
-
-_DECIDED: Final = 2.0  # by which one of the two directions must be likelier where they differ
+_LEAD: Final = 0.75  # ... and so does one that another match comes this close to
+_DECIDED: Final = 1.5  # what an answer must cost less than the other, where the two directions differ
 
 MAX_ABSENCE_S: Final = 2.0
 """A face away for longer comes back as a new track."""
@@ -92,7 +92,7 @@ def track_faces(
     -1 marks a face dropped because nothing joins it to another although its shot had two or more other
     decoded samples within 0.75 s, that is at about two samples a second and more. A lone face in a
     picture, a very short shot or a sparse sampling stays; so does one that the two directions in time
-    join to different tracks: somebody was there, only who cannot be told. Faces that start at the same
+    join to different tracks: somebody was there, even if who cannot be told. Faces that start at the same
     sample are numbered by their boxes. No track crosses a shot or an absence of more than MAX_ABSENCE_S,
     unless that is the time between two samples in a row. Raises ValueError when shapes do not fit,
     samples do not ascend, or a face is at an unknown sample or has no area.
@@ -225,11 +225,11 @@ def _join(faces: _Faces) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     future[:, [1, 3]] *= -1.0  # velocities, as time runs forwards
     before = np.where(forwards == backwards, forwards, -1)
     for ends, starts in _disputes(forwards, backwards):
-        one, two = (_Hypothesis(links[starts].tolist(), ends, starts) for links in (forwards, backwards))
-        costs = [hypothesis.cost(faces, past, future) for hypothesis in (one, two)]
-        if abs(costs[0] - costs[1]) >= _DECIDED:
-            better = forwards if costs[0] < costs[1] else backwards
-            before[starts] = better[starts]
+        one, other = (
+            _cost_of(links[starts], ends, starts, faces, past, future) for links in (forwards, backwards)
+        )
+        if abs(one - other) >= _DECIDED:
+            before[starts] = forwards[starts] if one < other else backwards[starts]
     links = (forwards, backwards, _inverse(forwards), _inverse(backwards))
     return _number(before), np.maximum.reduce(links) >= 0
 
@@ -254,45 +254,40 @@ def _disputes(one: NDArray[np.int64], other: NDArray[np.int64]) -> list[tuple[se
     return [({*one[group].tolist(), *other[group].tolist()} - {-1}, group) for group in groups]
 
 
-@dataclass(frozen=True)
-class _Hypothesis:
-    """One answer to a dispute."""
+def _cost_of(
+    before: NDArray[np.int64],
+    ends: set[int],
+    starts: NDArray[np.int64],
+    faces: _Faces,
+    past: Floats,
+    future: Floats,
+) -> float:
+    """How unlikely one answer to a dispute is: `before` [k], the face each of `starts` goes on from, or -1.
 
-    before: list[int]  # the face that each of `starts` goes on from, or -1
-    ends: set[int]
-    starts: NDArray[np.int64]
-
-    def cost(self, faces: _Faces, past: Floats, future: Floats) -> float:
-        """How unlikely it is, given every face before and after the dispute.
-
-        `past` and `future` [n, 5, 3] are the states at each face by what was seen up to it, and from it
-        on; within the dispute those would assume an answer, so there the states follow this one.
-        """
-        total = 0.0
-        states: dict[int, Floats] = {}
-        for face, earlier in zip(self.starts.tolist(), self.before, strict=True):
-            seen = faces.position[None, face]
-            if earlier < 0:
-                total += _NEW_TRACK_COST
-                if face in self.ends:
-                    states[face] = _fresh(seen)
-                continue
-            state = states[earlier] if earlier in states else past[earlier][:, None]
-            scale = _squared_scale(state[0])
-            noise = _BOX_VARIANCE * scale
-            dt = np.array([[(faces.time_us[face] - faces.time_us[earlier]) / 1e6]])
-            expected = _predict(state, dt, scale)
-            look = _look_costs(
-                faces.appearance[None, earlier].astype(np.float64),
-                faces.appearance[None, face].astype(np.float64),
-            )
-            if face in self.ends:
-                motion = _motion_costs(expected, noise, seen)
-                states[face] = _update(expected, noise, seen)
-            else:
-                motion = _meeting_costs(expected, future[face][:, None], noise, scale)
-            total += float(motion.item() + look.item())
-        return total
+    `past` and `future` [n, 5, 3] are the states at each face by what was seen up to it, and from it on.
+    Between faces of the dispute those have taken a side, so there the states follow this answer.
+    """
+    total = 0.0
+    states: dict[int, Floats] = {}
+    for face, earlier in zip(starts.tolist(), before.tolist(), strict=True):
+        seen = faces.position[None, face]
+        if earlier < 0:
+            total += _NEW_TRACK_COST
+            states[face] = _fresh(seen)
+            continue
+        state = states.get(earlier, past[earlier][:, None])
+        scale = _squared_scale(state[0])
+        noise = _BOX_VARIANCE * scale
+        dt = np.array([[(faces.time_us[face] - faces.time_us[earlier]) / 1e6]])
+        expected = _predict(state, dt, scale)
+        if face in ends:
+            motion = _motion_costs(expected, noise, seen)
+            states[face] = _update(expected, noise, seen)
+        else:
+            motion = _meeting_costs(expected, future[face][:, None], noise, scale)
+        looks = faces.appearance[[earlier, face]].astype(np.float64)
+        total += (motion + _look_costs(looks[:1], looks[1:])).item()
+    return total
 
 
 def _number(before: NDArray[np.int64]) -> NDArray[np.int32]:
