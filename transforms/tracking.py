@@ -43,7 +43,7 @@ _MOTION_TAIL: Final = 6.0  # degrees of freedom of Student's t: surprises cost m
 _OTHER_LOOK_COST: Final = 6.5  # of looking like anybody: in a flash, half hidden
 _NEW_TRACK_COST: Final = 15.0  # a match that costs more than this starts a new track
 _LEAD: Final = 0.75  # ... and so does one that another match comes this close to
-_DECIDED: Final = 3.5  # what an answer must cost less than the other, where the two directions differ
+_DECIDED: Final = 2.5  # what an answer must cost less than the other, where the two directions differ
 
 MAX_ABSENCE_S: Final = 2.0
 """A face away for longer comes back as a new track."""
