@@ -228,7 +228,8 @@ def _join(faces: _Faces) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         one, other = (
             _cost_of(links[starts], ends, starts, faces, past, future) for links in (forwards, backwards)
         )
-        if abs(one - other) >= _DECIDED:
+        lone = len(ends) == len(starts) == 1  # one direction makes a link, nothing speaks against it
+        if lone or abs(one - other) >= _DECIDED:
             before[starts] = forwards[starts] if one < other else backwards[starts]
     links = (forwards, backwards, _inverse(forwards), _inverse(backwards))
     return _number(before), np.maximum.reduce(links) >= 0
