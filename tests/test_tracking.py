@@ -195,6 +195,19 @@ def test_a_look_decides_where_motion_cannot():
     assert clip.tracks() == [0, 1] * len(seen)
 
 
+def test_what_comes_after_tells_who_was_seen_at_a_crossing():
+    """Two who look the same meet at two samples a second; one of them is seen where they meet."""
+    clip, truth = Clip(7, 2.0), []
+    to_the_right = [109, 203, 299, 391, None, 538, 446]
+    to_the_left = [None, 528, 440, None, None, 177, 83]
+    for k, people in enumerate(zip(to_the_right, to_the_left, strict=True)):
+        for person, x in enumerate(people):
+            if x is not None:
+                clip.see(k, x, size=(72, 62)[person])
+                truth.append(person)
+    assert clip.tracks() == truth
+
+
 def test_who_cannot_be_told_apart_starts_anew():
     """Two who look the same leave; one comes back, right between their places."""
     clip = Clip(30)

@@ -7,8 +7,9 @@ the face's coarse look differs. Everything is measured in face sizes and seconds
 resolution nor the sampling rate matters.
 
 A track that mixes two people is worse than two tracks of one person. So a match must lead clearly over
-any other, and a shot is followed twice, forwards and backwards in time: two faces are joined where one
-direction is sure of it and the other does not contradict.
+any other, and a shot is followed twice, forwards and backwards in time. Where the two differ, say on who
+came out of a crossing, the likelier answer holds, by the motion before and after it; where neither is
+clearly likelier, the tracks in question end.
 
 Tracking is a function of the faces alone, whatever their order: `track_faces` on the faces it kept
 gives the same tracks again, which is what lets a run be tracked anew from its stored rows.
@@ -21,6 +22,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +42,8 @@ _LOOK_LEARNING: Final = 0.25
 _MOTION_TAIL: Final = 6.0  # degrees of freedom of Student's t: surprises cost much, but not everything
 _OTHER_LOOK_COST: Final = 6.5  # of looking like anybody: in a flash, half hidden
 _NEW_TRACK_COST: Final = 15.0  # a match that costs more than this starts a new track
-_LEAD: Final = 1.0  # ... and so does one that another match comes this close to
+_LEAD: Final = 0.75  # ... and so does one that another match comes this close to
+_DECIDED: Final = 2.5  # what an answer must cost less than the other, where the two directions differ
 
 MAX_ABSENCE_S: Final = 2.0
 """A face away for longer comes back as a new track."""
@@ -88,7 +92,7 @@ def track_faces(
     -1 marks a face dropped because nothing joins it to another although its shot had two or more other
     decoded samples within 0.75 s, that is at about two samples a second and more. A lone face in a
     picture, a very short shot or a sparse sampling stays; so does one that the two directions in time
-    join to different tracks: somebody was there, only who cannot be told. Faces that start at the same
+    join to different tracks: somebody was there, even if who cannot be told. Faces that start at the same
     sample are numbered by their boxes. No track crosses a shot or an absence of more than MAX_ABSENCE_S,
     unless that is the time between two samples in a row. Raises ValueError when shapes do not fit,
     samples do not ascend, or a face is at an unknown sample or has no area.
@@ -211,31 +215,80 @@ def _join(faces: _Faces) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """The track of each face of one shot, int32 [n], from 0 in the order of first appearance.
 
     Also whether either direction followed it to or from another face, bool [n]: somebody was there, even
-    where the two directions do not agree on who.
+    where it cannot be told who.
     """
     last = len(faces.place) - 1
-    after = _follow(faces.backwards())[::-1]
-    forwards = _follow(faces)
+    forwards, past = _follow(faces)
+    after, future = _follow(faces.backwards())
+    after, future = after[::-1], future[::-1]
     backwards = _inverse(np.where(after < 0, -1, last - after))
-    tracks = _number(np.maximum(_undisputed(forwards, backwards), _undisputed(backwards, forwards)))
+    future[:, [1, 3]] *= -1.0  # velocities, as time runs forwards
+    before = np.where(forwards == backwards, forwards, -1)
+    for ends, starts in _disputes(forwards, backwards):
+        one, other = (
+            _cost_of(links[starts], ends, starts, faces, past, future) for links in (forwards, backwards)
+        )
+        lone = len(ends) == len(starts) == 1  # one direction makes a link, nothing speaks against it
+        if lone or abs(one - other) >= _DECIDED:
+            before[starts] = forwards[starts] if one < other else backwards[starts]
     links = (forwards, backwards, _inverse(forwards), _inverse(backwards))
-    return tracks, np.maximum.reduce(links) >= 0
+    return _number(before), np.maximum.reduce(links) >= 0
 
 
-def _undisputed(before: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The faces before each by one direction, [n], but -1 where the other puts the two elsewhere.
+def _disputes(one: NDArray[np.int64], other: NDArray[np.int64]) -> list[tuple[set[int], NDArray[np.int64]]]:
+    """Faces that two ways of following link differently, taken apart into what can be decided on its own.
 
-    The other may not say what is before a face and after the one before it, or have a third face between
-    them, which may well be a false one. No face gets two before it, or after it, from the two directions.
+    From the face before each, [n], by either. Each dispute is the faces to go on from and, ascending, the
+    faces to go on with: every link that either way makes from the former or to the latter is between them.
     """
-    after = _inverse(other)
-    face = np.flatnonzero(before >= 0)
-    earlier, others = before[face], other[face]
-    alike = (others >= 0) & ((others == earlier) | (other[others] == earlier))
-    face = face[alike | ((after[earlier] < 0) & (others < 0))]
-    kept = np.full(len(before), -1, np.int64)
-    kept[face] = before[face]
-    return kept
+    n = len(one)
+    disputed = np.flatnonzero(one != other)
+    if not len(disputed):
+        return []
+    starts = np.concatenate([disputed, disputed])
+    ends = np.concatenate([one[disputed], other[disputed]])
+    starts, ends = starts[ends >= 0], ends[ends >= 0]
+    graph = coo_matrix((np.ones(len(starts), np.bool_), (starts, n + ends)), shape=(2 * n, 2 * n))
+    label = connected_components(graph, directed=False)[1]
+    order = disputed[np.argsort(label[disputed], kind="stable")]
+    groups = np.split(order, np.flatnonzero(np.diff(label[order])) + 1)
+    return [({*one[group].tolist(), *other[group].tolist()} - {-1}, group) for group in groups]
+
+
+def _cost_of(
+    before: NDArray[np.int64],
+    ends: set[int],
+    starts: NDArray[np.int64],
+    faces: _Faces,
+    past: Floats,
+    future: Floats,
+) -> float:
+    """How unlikely one answer to a dispute is: `before` [k], the face each of `starts` goes on from, or -1.
+
+    `past` and `future` [n, 5, 3] are the states at each face by what was seen up to it, and from it on.
+    Between faces of the dispute those have taken a side, so there the states follow this answer.
+    """
+    total = 0.0
+    states: dict[int, Floats] = {}
+    for face, earlier in zip(starts.tolist(), before.tolist(), strict=True):
+        seen = faces.position[None, face]
+        if earlier < 0:
+            total += _NEW_TRACK_COST
+            states[face] = _fresh(seen)
+            continue
+        state = states.get(earlier, past[earlier][:, None])
+        scale = _squared_scale(state[0])
+        noise = _BOX_VARIANCE * scale
+        dt = np.array([[(faces.time_us[face] - faces.time_us[earlier]) / 1e6]])
+        expected = _predict(state, dt, scale)
+        if face in ends:
+            motion = _motion_costs(expected, noise, seen)
+            states[face] = _update(expected, noise, seen)
+        else:
+            motion = _meeting_costs(expected, future[face][:, None], noise, scale)
+        looks = faces.appearance[[earlier, face]].astype(np.float64)
+        total += (motion + _look_costs(looks[:1], looks[1:])).item()
+    return total
 
 
 def _number(before: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -277,16 +330,10 @@ class _Tracks:
 
     def add(self, face: NDArray[np.int64], time_us: int, measured: Floats, appearance: Floats) -> "_Tracks":
         """With new tracks at faces seen for the first time: their speed is anybody's."""
-        n = len(face)
-        scale = _squared_scale(measured)
-        state = np.zeros((5, n, 3))
-        state[0] = measured
-        state[2] = _BOX_VARIANCE * scale
-        state[4] = _VELOCITY_VARIANCE * scale
         return _Tracks(
             np.concatenate([self.face, face]),
-            np.concatenate([self.time_us, np.full(n, time_us)]),
-            np.concatenate([self.state, state], axis=1),
+            np.concatenate([self.time_us, np.full(len(face), time_us)]),
+            np.concatenate([self.state, _fresh(measured)], axis=1),
             np.concatenate([self.appearance, appearance]),
         )
 
@@ -296,6 +343,16 @@ def _squared_scale(position: Floats) -> Floats:
     scale = np.ones_like(position)
     scale[:, :2] = np.exp(2.0 * position[:, 2:])
     return scale
+
+
+def _fresh(measured: Floats) -> Floats:
+    """States [5, t, 3] of faces seen for the first time: their speed is anybody's."""
+    scale = _squared_scale(measured)
+    state = np.zeros((5, *measured.shape))
+    state[0] = measured
+    state[2] = _BOX_VARIANCE * scale
+    state[4] = _VELOCITY_VARIANCE * scale
+    return state
 
 
 def _predict(state: Floats, dt: Floats, scale: Floats) -> Floats:
@@ -315,16 +372,32 @@ def _predict(state: Floats, dt: Floats, scale: Floats) -> Floats:
     return later
 
 
-def _costs(state: Floats, noise: Floats, tracked: Floats, measured: Floats, appearance: Floats) -> Floats:
-    """What it costs to take each face for each track's, [tracks, faces]; 0 is a perfect match."""
+def _motion_costs(state: Floats, noise: Floats, measured: Floats) -> Floats:
+    """What each face's position [faces, 3] costs for each track's expected state, [tracks, faces]."""
     spread = state[2] + noise
     surprise = ((measured - state[0][:, None]) ** 2 / spread[:, None]).sum(axis=2)
     motion = 0.5 * (_MOTION_TAIL + 3.0) * np.log1p(surprise / _MOTION_TAIL)
-    uncertainty = 0.5 * np.log((spread / noise).prod(axis=1))
+    return motion + 0.5 * np.log((spread / noise).prod(axis=1))[:, None]
+
+
+def _meeting_costs(past: Floats, future: Floats, noise: Floats, scale: Floats) -> Floats:
+    """What it costs that two states [5, t, 3] of one instant, by what was before and after, are one's, [t].
+
+    The same as _motion_costs for a position that comes with a velocity.
+    """
+    gap, turn = past[:2] - future[:2]
+    own, both, moving = past[2:] + future[2:]
+    determinant = own * moving - both * both
+    surprise = ((moving * gap - 2.0 * both * turn) * gap + own * turn * turn) / determinant
+    motion = 0.5 * (_MOTION_TAIL + 6.0) * np.log1p(surprise.sum(axis=1) / _MOTION_TAIL)
+    return motion + 0.5 * np.log((determinant / (noise * _VELOCITY_VARIANCE * scale)).prod(axis=1))
+
+
+def _look_costs(tracked: Floats, appearance: Floats) -> Floats:
+    """What the difference of each face's look from each track's costs, [tracks, faces]."""
     difference = appearance - tracked[:, None]
     change = np.einsum("tfd,tfd->tf", difference, difference) / (APPEARANCE_BYTES * _LOOK_STD**2)
-    look = -np.log(np.exp(-0.5 * change) + np.exp(-_OTHER_LOOK_COST))
-    return motion + look + uncertainty[:, None]
+    return -np.log(np.exp(-0.5 * change) + np.exp(-_OTHER_LOOK_COST))
 
 
 def _leads(cost: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Floats:
@@ -364,9 +437,10 @@ def _update(state: Floats, noise: Floats, measured: Floats) -> Floats:
     )
 
 
-def _follow(faces: _Faces) -> NDArray[np.int64]:
-    """The face that each goes on from, -1 for the first of a track: int64 [n]."""
+def _follow(faces: _Faces) -> tuple[NDArray[np.int64], Floats]:
+    """The face that each goes on from, -1 for the first of a track, int64 [n]; each one's state [n, 5, 3]."""
     before = np.full(len(faces.place), -1, np.int64)
+    states = np.empty((len(faces.place), 5, 3))
     edges = np.append(np.flatnonzero(np.diff(faces.place, prepend=faces.place[:1] - 1)), len(faces.place))
     none = np.empty(0, np.int64)
     tracks = _Tracks(none, none, np.empty((5, 0, 3)), np.empty((0, APPEARANCE_BYTES)))
@@ -380,7 +454,8 @@ def _follow(faces: _Faces) -> NDArray[np.int64]:
         scale = _squared_scale(tracks.state[0])
         noise = _BOX_VARIANCE * scale
         expected = _predict(tracks.state, (now - tracks.time_us[:, None]) / 1e6, scale)
-        cost = np.minimum(_costs(expected, noise, tracks.appearance, seen, look), _NEW_TRACK_COST)
+        cost = _motion_costs(expected, noise, seen) + _look_costs(tracks.appearance, look)
+        cost = np.minimum(cost, _NEW_TRACK_COST)
         rows, columns = linear_sum_assignment(cost)
         good = cost[rows, columns] < _NEW_TRACK_COST
         rows, columns = rows[good], columns[good]
@@ -397,4 +472,6 @@ def _follow(faces: _Faces) -> NDArray[np.int64]:
         if len(rows) < end - start:
             new = np.delete(np.arange(end - start), columns)
             tracks = tracks.add(start + new, now, seen[new], look[new])
-    return before
+        at = tracks.time_us == now
+        states[tracks.face[at]] = tracks.state[:, at].swapaxes(0, 1)
+    return before, states
