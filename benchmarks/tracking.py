@@ -21,6 +21,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -232,7 +233,11 @@ def crossing_alike(rng: np.random.Generator) -> list[Shot]:
 
 def returning(rng: np.random.Generator) -> list[Shot]:
     """Three people; some go for a second and come back, some for five."""
-    spans = [[(0, 9), (9.9, 20), (25, 60)], [(2, 14), (15.2, 33), (34, 50)], [(0, 60)]]
+    spans: list[list[tuple[float, float]]] = [
+        [(0, 9), (9.9, 20), (25, 60)],
+        [(2, 14), (15.2, 33), (34, 50)],
+        [(0, 60)],
+    ]
     return [
         Shot(
             60,
@@ -269,6 +274,11 @@ def pan(rng: np.random.Generator) -> list[Shot]:
     return [Shot(60, people, int(rng.integers(7)), camera)]
 
 
+def _slow_pan(speed: float, t: float) -> tuple[float, float, float]:
+    """The camera after t seconds: its shift, and a zoom that grows a little."""
+    return speed * t, 0.0, 1.2 + 0.02 * t
+
+
 def cuts(rng: np.random.Generator) -> list[Shot]:
     """Shots of one to five seconds with one to three people, at the same places as often as not."""
     shots, background = [], 0
@@ -284,7 +294,7 @@ def cuts(rng: np.random.Generator) -> list[Shot]:
                 float(rng.uniform(1, 5)),
                 people,
                 background,
-                lambda t, slow=slow: (slow * t, 0.0, 1.2 + 0.02 * t),
+                partial(_slow_pan, slow),
             )
         )
     return shots
@@ -398,7 +408,8 @@ class Score:
 
 def count_crossings(video: Video) -> int:
     """How often two people's left-to-right order changes."""
-    count, before = 0, {}
+    count = 0
+    before: dict[tuple[int, int], bool] = {}
     for truth in video.truth:
         for i, (who, box) in enumerate(truth):
             for other, other_box in truth[i + 1 :]:
@@ -454,11 +465,13 @@ def real(folder: Path, rate: float = 5.0, width: int = 480) -> None:
             stream = container.streams.video[0]
             first = None
             for decoded in container.decode(stream):
+                assert decoded.pts is not None
+                assert stream.time_base is not None
                 first = decoded.pts if first is None else first
                 time_us = round((decoded.pts - first) * stream.time_base * 1_000_000)
                 if time_us < len(video.pts_us) / rate * 1e6:
                     continue
-                frame = decoded.to_ndarray(format="rgb24")
+                frame = decoded.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
                 scale = min(1.0, width / frame.shape[1])
                 small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
                 for face in detector.detect_faces(small):
