@@ -22,16 +22,13 @@ import numpy as np
 
 import models.output  # noqa: F401 - registers the layer that saved models end in
 from benchmarks.detection import table
-from models.calibration import blurred, recalibrate, shrunk
+from models.calibration import blurred, recalibrate_held_out, shrunk
 from models.classifier import Classifier, ModelSpec, read_model_spec
 from models.data import (
-    HELD_OUT,
     FaceSet,
     hard_labels,
-    held_out_rows,
     read_parquet,
     read_training,
-    soft_targets,
 )
 from models.litert import add_litert
 from models.prior import change_prior
@@ -103,20 +100,16 @@ def by_sharpness(spec: ModelSpec, test: FaceSet) -> list[dict[str, Any]]:
 def main(data: Path, model: str, labels: str, tau: float, save: Path | None, as_json: bool) -> None:
     """Calibrate, print the tables, and save."""
     faces, test = read_training(data), read_parquet(data, "PublicTest")
-    held_out = held_out_rows(faces.images, HELD_OUT)
-    targets, labelled = soft_targets(faces, labels)
-    prior = targets[labelled & ~held_out].astype(np.float64).mean(axis=0)
-    truth, known = hard_labels(faces, "fer2013" if labels == "fer2013" else "ferplus")
-    mine = held_out & known
     network = keras.models.load_model(read_model_spec(model).path, compile=False)
 
     def write(path: Path, tau: float) -> ModelSpec:
-        recalibrate(network, faces.images[mine], truth[mine], prior, tau).save(path)
+        recalibrate_held_out(network, faces, labels, tau).save(path)
         add_litert(path)
         return read_model_spec(str(path))
 
     with tempfile.TemporaryDirectory() as folder:
         spec = write(Path(folder) / "calibrated.keras", 0.0)
+        prior = np.array(spec.prior)  # of the training data, as tau is 0
         under_prior = Classifier(replace(spec, softening=None)).predict(test.images)
         results = {
             "by prior": by_prior(under_prior, prior, test),

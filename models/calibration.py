@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import softmax
 
+from models.data import HELD_OUT, FaceSet, hard_labels, held_out_rows, soft_targets
 from models.output import ClassProbabilities
 from models.prior import flattened_prior
 from models.sharpness import Softening, sharpness, soften
@@ -36,6 +37,19 @@ def shrunk(pictures: np.ndarray, size: int) -> np.ndarray:
     return np.stack(
         [cv2.resize(picture, shape, interpolation=cv2.INTER_LINEAR) for picture in small]
     ).reshape(pictures.shape)
+
+
+def recalibrate_held_out(model: keras.Model, faces: FaceSet, labels: str, tau: float) -> keras.Model:
+    """`recalibrate` on the held-out tenth of FER2013's Training, with the prior of the rest.
+
+    faces: all of Training. labels: what the model was trained on: "ferplus", "fer2013" or "both".
+    """
+    held_out = held_out_rows(faces.images, HELD_OUT)
+    targets, labelled = soft_targets(faces, labels)
+    prior = targets[labelled & ~held_out].astype(np.float64).mean(axis=0)
+    truth, known = hard_labels(faces, "fer2013" if labels == "fer2013" else "ferplus")
+    mine = held_out & known
+    return recalibrate(model, faces.images[mine], truth[mine], prior, tau)
 
 
 def recalibrate(

@@ -59,10 +59,10 @@ def _faces(stored: dict[str, pa.Table]) -> FaceColumns:
     raw = np.column_stack([table["raw_" + emotion].to_numpy() for emotion in EMOTIONS])
     appearance = np.frombuffer(b"".join(table["appearance"].to_pylist()), dtype=np.uint8)
     thumbnail = np.full(len(track_id), -1)
-    for number, old in enumerate(stored["tracks"].select(["track_id", "thumbnail"]).to_pylist()):
-        if old["thumbnail"]:
-            # One face of the old track hands its picture on to whatever track it is in now.
-            thumbnail[int(np.flatnonzero(track_id == old["track_id"])[0])] = number
+    # The first face of an old track hands its picture on to whatever track it is in now.
+    tracks, first = np.unique(track_id, return_index=True)
+    pictured = np.flatnonzero(stored["tracks"]["thumbnail"].is_valid().to_numpy())
+    thumbnail[first[np.searchsorted(tracks, stored["tracks"]["track_id"].to_numpy()[pictured])]] = pictured
     return FaceColumns(
         sample=table["sample"].to_numpy(),
         pts_us=table["pts_us"].to_numpy(),

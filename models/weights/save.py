@@ -12,8 +12,8 @@ import click
 import keras
 import numpy as np
 
-from models.calibration import recalibrate
-from models.data import HELD_OUT, hard_labels, held_out_rows, read_training, soft_targets
+from models.calibration import recalibrate_held_out
+from models.data import read_training
 from models.litert import add_litert
 from models.registry import get_architecture
 from models.training import calibrated
@@ -45,17 +45,12 @@ def to_keras(arrays: dict[str, np.ndarray], labels: str) -> keras.Model:
 def main(folder: Path, data: Path) -> None:
     """Calibrate and save."""
     faces = read_training(data)
-    held_out = held_out_rows(faces.images, HELD_OUT)
-    fitted, kept = faces.take(~held_out), faces.take(held_out)
     with np.load(folder / "network.npz") as arrays:
         network = dict(arrays)
     for name, labels, tau in FILES:
-        targets, labelled = soft_targets(fitted, labels)
-        prior = targets[labelled].astype(np.float64).mean(axis=0)
-        truth, known = hard_labels(kept, labels)
         model = calibrated(to_keras(network, labels), get_architecture("resnet48"), temperature=1.0)
         path = folder / f"{name}.keras"
-        recalibrate(model, kept.images[known], truth[known], prior, tau).save(path)
+        recalibrate_held_out(model, faces, labels, tau).save(path)
         add_litert(path)
         click.echo(path)
 

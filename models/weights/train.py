@@ -38,7 +38,7 @@ from models.data import HELD_OUT, FaceSet, held_out_rows, read_training, soft_ta
 START_SHA256: Final = "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031"
 _START_MEMBER: Final = "package/model/face_recognition_model"
 _START_MEAN, _START_SCALE = 114.7, 256  # of the pixels that the first weights were trained on
-HEADS: Final = ("ferplus", "fer2013")  # the labels that each answers for
+_HEADS: Final = ("ferplus", "fer2013")  # the labels that each answers for
 
 SMALL_PART, SMALL_SIZE = 0.3, 36  # the first part of all epochs sees smaller pictures: half the work
 BATCH: Final = 128
@@ -95,7 +95,7 @@ class Network(nn.Module):
             Block(width, filters, halves) for width, (_, filters, halves) in zip(widths, BLOCKS, strict=False)
         )
         self.drop = nn.Dropout(DROPPED)
-        self.heads = nn.ModuleList(nn.Linear(widths[-1], 7) for _ in HEADS)
+        self.heads = nn.ModuleList(nn.Linear(widths[-1], 7) for _ in _HEADS)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Grey pixels [N, 1, H, W], 0 to 255, to the logits [N, 7] of each head."""
@@ -220,7 +220,7 @@ class TrainingData:
 
 def training_data(faces: FaceSet) -> TrainingData:
     """The faces with the targets of both heads."""
-    labels = [soft_targets(faces, head) for head in HEADS]
+    labels = [soft_targets(faces, head) for head in _HEADS]
     return TrainingData(
         pixels=torch.tensor(faces.images[..., 0]),
         targets=[torch.tensor(targets) for targets, _ in labels],
@@ -297,7 +297,7 @@ def keras_weights(network: Network) -> dict[str, np.ndarray]:
         put(name, layer.conv.weight.permute(2, 3, 1, 0))
         norm = layer.bn
         put(f"{name}_normalize", norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    for labels, head in zip(HEADS, network.heads, strict=True):
+    for labels, head in zip(_HEADS, network.heads, strict=True):
         put(labels, head.weight.T, head.bias)
     return arrays
 
