@@ -32,7 +32,7 @@ from scipy.optimize import minimize_scalar
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.calibration import calibration_error
-from models.classifier import load_classifier
+from models.classifier import load_classifier, read_model_spec
 from models.data import HELD_OUT, held_out_rows, read_parquet, read_training
 from schemas.emotions import EMOTIONS
 from transforms.smoothing import SMOOTHING_METHODS, smooth
@@ -58,6 +58,7 @@ class Pool:
 
     labels: NDArray[np.int64]
     probabilities: Floats
+    prior: tuple[float, ...] | None  # that the probabilities assume
 
 
 @dataclass
@@ -67,6 +68,7 @@ class Track:
     time_us: NDArray[np.int64]
     truth: NDArray[np.int64]
     probabilities: NDArray[np.float32]
+    prior: tuple[float, ...] | None
 
 
 def load_pool(path: Path, model: str | None, held_out: bool, rng: np.random.Generator) -> Pool:
@@ -77,8 +79,8 @@ def load_pool(path: Path, model: str | None, held_out: bool, rng: np.random.Gene
     faces = faces.take(faces.agreed & (faces.votes.max(axis=1) > 5))
     labels = faces.ferplus
     if model is None:
-        return Pool(labels, _simulated(faces.votes.astype(np.float64), labels, rng))
-    return Pool(labels, _predicted(faces.images, model))
+        return Pool(labels, _simulated(faces.votes.astype(np.float64), labels, rng), None)
+    return Pool(labels, _predicted(faces.images, model), read_model_spec(model).prior)
 
 
 def _simulated(counts: Floats, labels: NDArray[np.int64], rng: np.random.Generator) -> Floats:
@@ -133,7 +135,12 @@ def make_track(pool: Pool, seconds: float, rate: float, hold_s: float, rng: np.r
         pictures[k] = shown
     wrong = rng.random(len(time)) < OUTLIERS
     pictures[wrong] = rng.integers(0, len(pool.labels), wrong.sum())
-    return Track(np.rint(time * 1e6).astype(np.int64), truth, pool.probabilities[pictures].astype(np.float32))
+    return Track(
+        np.rint(time * 1e6).astype(np.int64),
+        truth,
+        pool.probabilities[pictures].astype(np.float32),
+        pool.prior,
+    )
 
 
 def _segments(labels: NDArray[np.int64]) -> list[tuple[int, int, int]]:
@@ -177,7 +184,7 @@ def evaluate(tracks: list[Track], method: str, window_s: float) -> str:
     minutes = loss = 0.0
     delays: list[float] = []
     for track in tracks:
-        smoothed = smooth(method, track.time_us, track.probabilities, window_s or None)
+        smoothed = smooth(method, track.time_us, track.probabilities, window_s or None, track.prior)
         shown = smoothed.argmax(axis=1)
         hits.append(shown == track.truth)
         truths.append(track.truth)

@@ -171,7 +171,7 @@ def _table_bytes(
     sample_blocks = [make_block(samples, "")] if samples else []
     face_blocks = [make_block(faces, "")] if faces else []
     timeline = track(gather(video, [info], [], sample_blocks, face_blocks, []))
-    timeline = smooth_tracks(timeline, settings.smoothing, settings.window_s)
+    timeline = smooth_tracks(timeline, settings)
     size = 0
     for table in tabulate(timeline, settings).values():
         sink = io.BytesIO()

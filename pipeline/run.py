@@ -75,6 +75,7 @@ def check_settings(
         model=model,
         model_sha256=spec.sha256,
         classes=spec.classes,
+        prior=spec.prior,
         smoothing=smoothing,
         window_s=window,
         crops=not no_crops,

@@ -21,6 +21,7 @@ class Settings:
     model: str = "default"  # a shipped name, or the path of a .keras file
     model_sha256: str = ""
     classes: tuple[str, ...] = EMOTIONS  # that the model knows, in the order of its probabilities
+    prior: tuple[float, ...] | None = None  # the shares of them that it assumes; None: even ones
     smoothing: str = "hmm"
     window_s: float | None = None  # None: the method's own default
     crops: bool = True
@@ -38,7 +39,9 @@ class Settings:
     def from_json(cls, text: str) -> "Settings":
         """What `to_json` wrote, by this version or an earlier one."""
         values = json.loads(text)
-        return cls(**values | {"classes": tuple(values.get("classes", EMOTIONS))})
+        prior = values.get("prior")
+        read = {"classes": tuple(values.get("classes", EMOTIONS)), "prior": prior and tuple(prior)}
+        return cls(**values | read)
 
     def config_hash(self) -> str:
         """16 hex digits that change when the tables would: files count by content, not by name."""
@@ -46,6 +49,6 @@ class Settings:
             "fps": str(self.sampling_rate),
             "schema_version": SCHEMA_VERSION,
         }
-        # The model's file decides its classes too.
-        del deciding["model"], deciding["classes"], deciding["detector_weights"]
+        # The model's file decides its classes and its prior too.
+        del deciding["model"], deciding["classes"], deciding["prior"], deciding["detector_weights"]
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]

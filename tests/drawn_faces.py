@@ -1,6 +1,7 @@
 """Drawn faces, and a detector and a classifier that see nothing else: exact, and at once."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -68,7 +69,8 @@ class DrawnClassifier:
     """Gives each crop a probability of 0.7 for the next emotion of `script`, the rest shared."""
 
     def __init__(self, script: Sequence[str] = ("happy",), unknown: Sequence[str] = ()) -> None:
-        self.spec = read_model_spec("default")
+        known = tuple(name for name in EMOTIONS if name not in unknown)
+        self.spec = replace(read_model_spec("default"), classes=known, prior=tuple(range(1, len(known) + 1)))
         self.script, self.unknown = list(script), list(unknown)
         self.given: list[np.ndarray] = []
 

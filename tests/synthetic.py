@@ -110,7 +110,7 @@ def timeline(
             for stage, time_us, kind, message in failures
         ],
     )
-    return smooth_tracks(made, "ema", None)
+    return smooth_tracks(made, Settings(smoothing="ema"))
 
 
 def unreadable(uri: str, message: str) -> Timeline:

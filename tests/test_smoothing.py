@@ -100,6 +100,19 @@ def test_hmm_is_four_parts_the_sum_over_all_paths_and_one_part_the_average():
     np.testing.assert_allclose(smooth("hmm", time_us, rows, 2.0), expected, atol=1e-6)
 
 
+def test_hmm_takes_the_prior_out_before_it_smooths_and_the_others_leave_it():
+    time_us = seconds(0, 0.4, 1.0, 1.5, 4.5, 4.9)
+    even = np.random.default_rng(1).dirichlet(np.ones(3), 6)
+    prior = (0.6, 0.3, 0.1)
+    assumed = even * prior / (even * prior).sum(axis=1, keepdims=True)
+    for rows in (slice(0, 6), slice(0, 1)):
+        smoothed = smooth("hmm", time_us[rows], assumed[rows].astype(np.float32), prior=prior)
+        np.testing.assert_allclose(smoothed, smooth("hmm", time_us[rows], even[rows]), atol=1e-6)
+    for method in ("ema", "median", "mode", "none"):
+        kept = smooth(method, time_us, assumed, prior=prior)
+        np.testing.assert_array_equal(kept, smooth(method, time_us, assumed))
+
+
 def test_hmm_does_not_believe_the_same_look_twice():
     """Ten times the samples of the same second say about the same, not ten times as surely."""
     labels = [3] * 10 + [0] * 4 + [3] * 10

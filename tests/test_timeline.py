@@ -64,7 +64,7 @@ def gathered(rows, folder=""):
 
 
 def processed(method="none", **changes):
-    return smooth_tracks(track(gathered(records() | changes)), method, None)
+    return smooth_tracks(track(gathered(records() | changes)), Settings(smoothing=method))
 
 
 def test_tables_of_a_small_video():
@@ -159,7 +159,7 @@ def test_the_order_of_arrival_does_not_matter(shuffler: random.Random):
     mixed = records()
     for rows in mixed.values():
         shuffler.shuffle(rows)
-    expected, found = processed("hmm"), smooth_tracks(track(gathered(mixed)), "hmm", None)
+    expected, found = processed("hmm"), smooth_tracks(track(gathered(mixed)), Settings())
     for part in ("samples", "faces"):
         for field in dataclasses.fields(getattr(expected, part)):
             np.testing.assert_array_equal(

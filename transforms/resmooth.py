@@ -29,7 +29,7 @@ def resmooth_video(out: str, video_id: str, smoothing: str, window_s: float | No
     video = Video(video_id, row["uri"], row["fingerprint"], 0)
     thumbnails = stored["tracks"]["thumbnail"].to_pylist()
     timeline = track(Timeline(video, None, (), _samples(stored["samples"]), _faces(stored), thumbnails))
-    tables = tabulate_tracks(smooth_tracks(timeline, smoothing, window_s))
+    tables = tabulate_tracks(smooth_tracks(timeline, settings))
     row |= {
         "tracks": tables["tracks"].num_rows,
         "config_hash": settings.config_hash(),

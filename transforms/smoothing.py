@@ -5,11 +5,13 @@ how the video was cut or how often it was sampled. A caller smooths one track at
 lies within one shot; nothing can leak from one to another.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.prior import change_prior
 
 Floats = NDArray[np.float64]
 
@@ -40,13 +42,16 @@ def smooth(
     time_us: NDArray[np.int64],
     probabilities: NDArray[np.float32],
     window_s: float | None = None,
+    prior: Sequence[float] | None = None,
 ) -> NDArray[np.float32]:
     """The probabilities of one track, smoothed: float32 [n, classes], rows sum to 1.
 
     `time_us` int64 [n] ascending, microseconds; `probabilities` float32 [n, classes], calibrated, rows
-    sum to 1; `window_s` seconds above 0, None for the method's own in SMOOTHING_METHODS. Raises
-    ValueError for an unknown method, a window that is not positive, times that do not ascend, or
-    shapes that do not fit.
+    sum to 1; `window_s` seconds above 0, None for the method's own in SMOOTHING_METHODS; `prior` the
+    shares of the classes that the probabilities assume, None for even ones. `hmm` takes every class for
+    equally likely at first; the other methods keep the prior of what they are given. Raises ValueError
+    for an unknown method, a window that is not positive, times that do not ascend, or shapes that do
+    not fit.
     """
     if method not in SMOOTHING_METHODS:
         raise ValueError(f"'{method}' is not a way to smooth; choose one of {', '.join(SMOOTHING_METHODS)}.")
@@ -60,6 +65,9 @@ def smooth(
         )
     if (np.diff(time_us) < 0).any():
         raise ValueError("Samples must be in the order of their times: sort them before smoothing.")
+    if method == "hmm" and prior is not None:
+        # A prior may count once. Left in, it would count at every sample anew.
+        probabilities = change_prior(probabilities, np.asarray(prior), np.ones(len(prior)))
     if method == "none" or len(time_us) < 2:
         return probabilities.astype(np.float32)
     smoothed = _FUNCTIONS[method](time_us, probabilities.astype(np.float64), window)
@@ -71,7 +79,7 @@ def _hmm(time_us: NDArray[np.int64], probabilities: Floats, window_s: float) -> 
 
     Between samples the state is kept with probability exp(-dt / window), else drawn anew from all
     classes alike, so after a long gap nothing is remembered. A sample's evidence is its calibrated
-    posterior over that same even prior. See Rabiner, "A tutorial on hidden Markov models" (1989).
+    posterior under that same even prior. See Rabiner, "A tutorial on hidden Markov models" (1989).
 
     That model takes errors to come and go by themselves. Some last as long as the look on the face, and
     no number of samples makes those less likely: for them the plain average around the sample counts.

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from schemas.elements import DECODE_ERROR, NO_FACE, OK, Block, Failure, SegmentEnd, Video, VideoInfo
 from schemas.emotions import EMOTIONS
+from schemas.settings import Settings
 from transforms.blocks import Thumbnails, read_faces, read_samples
 from transforms.shots import SIGNATURE_BYTES, find_shots
 from transforms.smoothing import smooth
@@ -213,14 +214,16 @@ def _recount(samples: SampleColumns, faces: FaceColumns) -> SampleColumns:
     return replace(samples, faces=counts, status=status)
 
 
-def smooth_tracks(timeline: Timeline, method: str, window_s: float | None) -> Timeline:
+def smooth_tracks(timeline: Timeline, settings: Settings) -> Timeline:
     """Smooth each track's probabilities along time; classes that the model does not know stay unknown."""
     faces = timeline.faces
     smoothed = faces.raw.copy()
-    known = np.flatnonzero(~np.isnan(faces.raw).any(axis=0))
+    known = np.array([EMOTIONS.index(name) for name in settings.classes])
     for rows in rows_by_track(faces.track):
         cells = np.ix_(rows, known)
-        smoothed[cells] = smooth(method, faces.pts_us[rows], faces.raw[cells], window_s)
+        smoothed[cells] = smooth(
+            settings.smoothing, faces.pts_us[rows], faces.raw[cells], settings.window_s, settings.prior
+        )
     return replace(timeline, faces=replace(faces, smoothed=smoothed))
 
 

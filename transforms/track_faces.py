@@ -49,6 +49,4 @@ class SmoothEmotions(beam.PTransform):
 
     def expand(self, timelines: beam.PCollection[Timeline]) -> beam.PCollection[Timeline]:
         """Wire the step."""
-        return timelines | beam.Map(
-            smooth_tracks, self._settings.smoothing, self._settings.window_s
-        ).with_output_types(Timeline)
+        return timelines | beam.Map(smooth_tracks, self._settings).with_output_types(Timeline)
