@@ -5,20 +5,23 @@
 Builds tracks of labelled pictures: emotions that last a second to several (log-normal, median 2.5 s),
 each shown by random pictures of that emotion, a new one every 0.4 s on average. Samples are missed
 (8 %, and now and then for a second), shaken (±20 % of a step) and wrong (5 % outliers: a picture of any
-emotion). Prints for every method: accuracy per sample, macro recall, F1 of segments that overlap the true
-ones by 10, 25 and 50 % (one to one, as in Lea et al. 2017), flips per minute (the truth's beside it), how
-long after a true change the new emotion is first shown, the share of true segments never shown, the
-log loss and the calibration error of `confidence`, as the Markdown table that stands in docs/tracking.md.
+emotion). `--evenness` says whether emotions are as frequent as among the pictures (0), equally frequent (1)
+or between (shares ** (1 - evenness)). Prints for every method: accuracy per sample, macro recall, F1 of
+segments that overlap the true ones by 10, 25 and 50 % (one to one, as in Lea et al. 2017), flips per minute
+(the truth's beside it), how long after a true change the new emotion is first shown, the share of true
+segments never shown, the log loss and the calibration error of `confidence`, as the Markdown table that
+stands in docs/tracking.md.
 
 The pictures are those of a FER2013 file with FER+ votes, of its `PublicTest` part. Their probabilities are
 the named model's, or the .keras file's; without one they are simulated from each picture's votes, so that
-about three in four are right, and calibrated by one temperature. `--sweep` tries many windows, and
+about three in four are right, and calibrated by one temperature. "Prior left in" is what `hmm` would do if
+it took the model's probabilities as they are. `--sweep` tries many windows, and
 `--held-out` takes the tenth of the `Training` part that training holds out: windows are chosen on that.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -68,7 +71,6 @@ class Track:
     time_us: NDArray[np.int64]
     truth: NDArray[np.int64]
     probabilities: NDArray[np.float32]
-    prior: tuple[float, ...] | None
 
 
 def load_pool(path: Path, model: str | None, held_out: bool, rng: np.random.Generator) -> Pool:
@@ -108,12 +110,16 @@ def _predicted(images: NDArray[np.uint8], model: str) -> Floats:
     return classifier.predict(np.repeat(crops[..., None], classifier.channels, axis=-1)).astype(np.float64)
 
 
-def make_track(pool: Pool, seconds: float, rate: float, hold_s: float, rng: np.random.Generator) -> Track:
-    """One face for `seconds`, sampled `rate` times a second, every picture held for `hold_s` on average."""
+def make_track(
+    pool: Pool, seconds: float, rate: float, hold_s: float, evenness: float, rng: np.random.Generator
+) -> Track:
+    """One face for `seconds`, sampled `rate` times a second, every picture held for `hold_s` on average.
+
+    `evenness`: 0, emotions are as frequent as among the pictures; 1, all are equally frequent.
+    """
     by_label = [np.flatnonzero(pool.labels == label) for label in range(len(EMOTIONS))]
-    share = np.array([len(rows) for rows in by_label]) / len(pool.labels)
-    # Rare emotions get more than their share, or some would never be seen.
-    share = np.sqrt(share) / np.sqrt(share).sum()
+    share = np.array([len(rows) for rows in by_label]) ** (1.0 - evenness)
+    share /= share.sum()
     time = (np.arange(int(seconds * rate)) + rng.uniform(-SHAKE, SHAKE, int(seconds * rate))) / rate
     seen = rng.random(len(time)) >= MISSED
     for gap in np.arange(rng.uniform(0, GAP_EVERY_S), seconds, GAP_EVERY_S):
@@ -135,12 +141,7 @@ def make_track(pool: Pool, seconds: float, rate: float, hold_s: float, rng: np.r
         pictures[k] = shown
     wrong = rng.random(len(time)) < OUTLIERS
     pictures[wrong] = rng.integers(0, len(pool.labels), wrong.sum())
-    return Track(
-        np.rint(time * 1e6).astype(np.int64),
-        truth,
-        pool.probabilities[pictures].astype(np.float32),
-        pool.prior,
-    )
+    return Track(np.rint(time * 1e6).astype(np.int64), truth, pool.probabilities[pictures].astype(np.float32))
 
 
 def _segments(labels: NDArray[np.int64]) -> list[tuple[int, int, int]]:
@@ -174,7 +175,7 @@ HEADER: Final = """
 |---|---|---|---|---|---|---|---|---|---|---|---|"""  # noqa: E501
 
 
-def evaluate(tracks: list[Track], method: str, window_s: float) -> str:
+def evaluate(tracks: list[Track], method: str, window_s: float, prior: Sequence[float] | None) -> str:
     """The cells of one row of the table, from the accuracy on."""
     hits: list[NDArray[np.bool_]] = []
     truths: list[NDArray[np.int64]] = []
@@ -184,7 +185,7 @@ def evaluate(tracks: list[Track], method: str, window_s: float) -> str:
     minutes = loss = 0.0
     delays: list[float] = []
     for track in tracks:
-        smoothed = smooth(method, track.time_us, track.probabilities, window_s or None, track.prior)
+        smoothed = smooth(method, track.time_us, track.probabilities, window_s or None, prior)
         shown = smoothed.argmax(axis=1)
         hits.append(shown == track.truth)
         truths.append(track.truth)
@@ -213,13 +214,17 @@ def evaluate(tracks: list[Track], method: str, window_s: float) -> str:
     return " | ".join([*cells, f"{never / changes:.3f}", f"{loss / len(hit):.3f}", f"{error:.3f}"])
 
 
-def rows(pool: Pool, rate: float, hold_s: float, count: int, sweep: bool) -> Iterator[str]:
+def rows(pool: Pool, rate: float, hold_s: float, evenness: float, count: int, sweep: bool) -> Iterator[str]:
     """The table's rows for one rate of sampling."""
     rng = np.random.default_rng(1)
-    tracks = [make_track(pool, 120.0, rate, hold_s, rng) for _ in range(count)]
+    tracks = [make_track(pool, 120.0, rate, hold_s, evenness, rng) for _ in range(count)]
     for method, (default, _) in SMOOTHING_METHODS.items():
         for window_s in SWEEP[method] if sweep else (default,):
-            yield f"| {rate:g}/s | {method} {window_s:g}s | {evaluate(tracks, method, window_s)} |"
+            cells = evaluate(tracks, method, window_s, pool.prior)
+            yield f"| {rate:g}/s | {method} {window_s:g}s | {cells} |"
+            if method == "hmm" and pool.prior is not None:
+                cells = evaluate(tracks, method, window_s, None)
+                yield f"| {rate:g}/s | {method} {window_s:g}s, prior left in | {cells} |"
 
 
 def main() -> None:
@@ -230,6 +235,9 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--rates", type=float, nargs="+", default=[2.0, 5.0, 10.0])
     parser.add_argument("--hold", type=float, default=0.4, help="seconds a picture stays (0: a new one each)")
+    parser.add_argument(
+        "--evenness", type=float, default=0.5, help="of emotions (0: as the pictures)"
+    )
     parser.add_argument("--tracks", type=int, default=30)
     parser.add_argument("--sweep", action="store_true")
     parser.add_argument("--held-out", action="store_true")
@@ -239,7 +247,7 @@ def main() -> None:
     print(f"{len(pool.labels)} pictures, {right:.3f} of them right by {args.model or 'simulation'};")
     print(f"{args.tracks} tracks of 120 s, a picture held {args.hold:g} s on average\n{HEADER}")
     for rate in args.rates:
-        for row in rows(pool, rate, args.hold, args.tracks, args.sweep):
+        for row in rows(pool, rate, args.hold, args.evenness, args.tracks, args.sweep):
             print(row)
 
 
