@@ -235,9 +235,7 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--rates", type=float, nargs="+", default=[2.0, 5.0, 10.0])
     parser.add_argument("--hold", type=float, default=0.4, help="seconds a picture stays (0: a new one each)")
-    parser.add_argument(
-        "--evenness", type=float, default=0.5, help="of emotions (0: as the pictures)"
-    )
+    parser.add_argument("--evenness", type=float, default=0.5, help="of emotions (0: as the pictures)")
     parser.add_argument("--tracks", type=int, default=30)
     parser.add_argument("--sweep", action="store_true")
     parser.add_argument("--held-out", action="store_true")
