@@ -6,9 +6,11 @@
     python -m models.weights.save --data fer2013.parquet DIR
 
 The first trains one network with two heads, one for FER+ votes and one for FER2013's labels, so that each
-kind of label steadies the other, and writes its arrays to DIR/network.npz; a cut-off run goes on. The
-second, a program of its own because PyTorch and TensorFlow do not bear each other in one process, calibrates
-both heads and saves DIR/default.keras and DIR/fer2013.keras.
+kind of label steadies the other: once as far as the labels carry it, then once more on pictures mixed with
+each other, half taught by what it had learned before (Furlanello et al., "Born-again neural networks",
+2018). It writes the arrays to DIR/network.npz; a cut-off run goes on. The second, a program of its own
+because PyTorch and TensorFlow do not bear each other in one process, calibrates both heads and saves
+DIR/default.keras and DIR/fer2013.keras.
 
 `affectline train resnet48` trains the same network on TensorFlow; PyTorch needs half the time on a
 processor that computes in bfloat16. The first weights are those of dlib's face recognition network
@@ -21,7 +23,7 @@ import os
 import sys
 import tarfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -40,14 +42,35 @@ _START_MEMBER: Final = "package/model/face_recognition_model"
 _START_MEAN, _START_SCALE = 114.7, 256  # of the pixels that the first weights were trained on
 _HEADS: Final = ("ferplus", "fer2013")  # the labels that each answers for
 
-SMALL_PART, SMALL_SIZE = 0.3, 36  # the first part of all epochs sees smaller pictures: half the work
+SMALL_SIZE: Final = 36  # of the pictures at first: half the work
 BATCH: Final = 128
-LEARNING_RATE: Final = 0.05
 WARM_UP: Final = 100  # steps
 WEIGHT_DECAY: Final = 5e-4
 AVERAGE: Final = 0.998  # momentum of the averaged weights, which are the ones kept
-DROPPED: Final = 0.2  # of the features before the heads
-HIDDEN: Final = 0.35  # share of the pictures of which a rectangle is hidden
+MIXING: Final = 0.4  # both parameters of the beta distribution that a pair's shares are drawn from
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training from a high learning rate to none.
+
+    small: part of the epochs that sees smaller pictures. dropped: share of the features before the heads.
+    hidden: share of the pictures of which a rectangle is hidden. mixed: share of the batches in which
+    each picture is mixed with another (Zhang et al., "mixup", 2018). taught: weight of what the network
+    said before this stage beside the labels.
+    """
+
+    name: str
+    learning_rate: float
+    small: float
+    dropped: float
+    hidden: float
+    mixed: float
+    taught: float
+
+
+LABELLED: Final = Stage("labelled", 0.05, small=0.3, dropped=0.2, hidden=0.35, mixed=0.0, taught=0.0)
+BORN_AGAIN: Final = Stage("born-again", 0.03, small=0.2, dropped=0.3, hidden=0.5, mixed=0.6, taught=0.4)
 
 
 class Convolution(nn.Module):
@@ -94,7 +117,7 @@ class Network(nn.Module):
         self.blocks = nn.ModuleList(
             Block(width, filters, halves) for width, (_, filters, halves) in zip(widths, BLOCKS, strict=False)
         )
-        self.drop = nn.Dropout(DROPPED)
+        self.drop = nn.Dropout()
         self.heads = nn.ModuleList(nn.Linear(widths[-1], 7) for _ in _HEADS)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
@@ -173,7 +196,7 @@ def start_from(network: Network, arrays: dict[str, np.ndarray], pixels: Tensor) 
         x = functional.relu(block.shortcut(x) + follow(block.second, y, f"{name}/conv2"))
 
 
-def augmented(pixels: Tensor, size: int) -> Tensor:
+def augmented(pixels: Tensor, size: int, hidden_share: float) -> Tensor:
     """What videos do to faces, and what hides part of them: [N, 1, 48, 48] to [N, 1, size, size]."""
     count = len(pixels)
 
@@ -203,7 +226,7 @@ def augmented(pixels: Tensor, size: int) -> Tensor:
     # One rectangle without content, up to half as wide and high as the picture.
     places, sides = torch.randint(0, size, (2, count, 1)), torch.randint(size // 6, size // 2, (2, count, 1))
     inside = (torch.arange(size) - places).abs() * 2 < sides
-    hidden = (inside[0][:, :, None] & inside[1][:, None, :])[:, None] & some(HIDDEN)
+    hidden = (inside[0][:, :, None] & inside[1][:, None, :])[:, None] & some(hidden_share)
     return torch.where(hidden, x.mean((1, 2, 3), keepdim=True), x)
 
 
@@ -228,19 +251,40 @@ def training_data(faces: FaceSet) -> TrainingData:
     )
 
 
-def learning_rate(step: int, steps: int) -> float:
+@torch.no_grad()
+def taught(network: Network, data: TrainingData, weight: float) -> TrainingData:
+    """The data with targets that are partly what the network says of each picture and its mirror image."""
+    network.eval()
+    said: list[list[Tensor]] = [[] for _ in _HEADS]
+    for rows in torch.arange(len(data.pixels)).split(BATCH):
+        pixels = data.pixels[rows, None].float()
+        for answers, here, mirrored in zip(said, network(pixels), network(pixels.flip(3)), strict=True):
+            answers.append((here.softmax(1) + mirrored.softmax(1)) / 2)
+    targets = [
+        (1 - weight) * labels + weight * torch.cat(answers)
+        for labels, answers in zip(data.targets, said, strict=True)
+    ]
+    return replace(data, targets=targets)
+
+
+def learning_rate(highest: float, step: int, steps: int) -> float:
     """Rises in a line for a moment, then falls in one to nothing."""
-    return LEARNING_RATE * min((step + 1) / WARM_UP, 1) * (1 - step / steps) + 1e-5
+    return highest * min((step + 1) / WARM_UP, 1) * (1 - step / steps) + 1e-5
 
 
-def train(network: Network, data: TrainingData, epochs: int, seed: int, state_path: Path) -> Network:
+def train(
+    network: Network, data: TrainingData, stage: Stage, epochs: int, seed: int, state_path: Path
+) -> Network:
     """Train the network, a state after each epoch; returns the averaged one."""
+    network.drop.p = stage.dropped
+    if stage.taught:
+        data = taught(network, data, stage.taught)
     network = network.to(memory_format=torch.channels_last)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
     matrices = [p for p in network.parameters() if p.ndim > 1]
     vectors = [p for p in network.parameters() if p.ndim == 1]
     groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors}]
-    optimizer = torch.optim.SGD(groups, LEARNING_RATE, momentum=0.9, nesterov=True, fused=True)
+    optimizer = torch.optim.SGD(groups, stage.learning_rate, momentum=0.9, nesterov=True, fused=True)
     steps = len(data.pixels) // BATCH
     first = 0
     if state_path.exists():
@@ -256,16 +300,23 @@ def train(network: Network, data: TrainingData, epochs: int, seed: int, state_pa
         network.train()
         for batch in range(steps):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(epoch * steps + batch, epochs * steps)
+                group["lr"] = learning_rate(stage.learning_rate, epoch * steps + batch, epochs * steps)
             rows = order[batch * BATCH : (batch + 1) * BATCH]
             pixels = data.pixels[rows, None].float()
-            x = augmented(pixels, SMALL_SIZE if epoch < SMALL_PART * epochs else pixels.shape[-1])
+            size = SMALL_SIZE if epoch < stage.small * epochs else pixels.shape[-1]
+            x = augmented(pixels, size, stage.hidden)
+            share, others = 1.0, rows
+            if float(torch.rand(())) < stage.mixed:
+                share = float(torch.distributions.Beta(MIXING, MIXING).sample())
+                shuffled = torch.randperm(len(rows))
+                x, others = share * x + (1 - share) * x[shuffled], rows[shuffled]
             with torch.autocast("cpu", torch.bfloat16):
                 outputs = network(x.to(memory_format=torch.channels_last))
             loss = torch.zeros(())
             for logits, targets, counts in zip(outputs, data.targets, data.counts, strict=True):
-                each = -(targets[rows] * functional.log_softmax(logits.float(), 1)).sum(1)
-                loss = loss + (each * counts[rows]).mean()
+                scores = functional.log_softmax(logits.float(), 1)
+                for part, of in ((share, rows), (1 - share, others)):
+                    loss = loss - part * ((targets[of] * scores).sum(1) * counts[of]).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -280,7 +331,9 @@ def train(network: Network, data: TrainingData, epochs: int, seed: int, state_pa
         torch.save(state, state_path.with_suffix(".partial"))
         os.replace(state_path.with_suffix(".partial"), state_path)
         seconds = time.monotonic() - started
-        print(f"epoch {epoch + 1}/{epochs}: loss {np.mean(losses):.4f}, {seconds:.0f} s", file=sys.stderr)
+        print(
+            f"{stage.name} {epoch + 1}/{epochs}: loss {np.mean(losses):.4f}, {seconds:.0f} s", file=sys.stderr
+        )
     return average.module
 
 
@@ -306,9 +359,9 @@ def keras_weights(network: Network) -> dict[str, np.ndarray]:
 @click.option("--data", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--start", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
-@click.option("--epochs", default=90, show_default=True)
+@click.option("--epochs", nargs=2, default=(90, 50), show_default=True, help="Of the two stages.")
 @click.option("--seed", default=0, show_default=True)
-def main(data: Path, start: Path, output: Path, epochs: int, seed: int) -> None:
+def main(data: Path, start: Path, output: Path, epochs: tuple[int, int], seed: int) -> None:
     """Train and write the arrays."""
     output.mkdir(parents=True, exist_ok=True)
     faces = read_training(data)
@@ -316,7 +369,8 @@ def main(data: Path, start: Path, output: Path, epochs: int, seed: int) -> None:
     torch.manual_seed(seed)
     network = Network()
     start_from(network, read_start(start), torch.tensor(faces.images[:1024, None, ..., 0]).float())
-    network = train(network, training_data(faces), epochs, seed, output / "state.pt")
+    for stage, count in zip((LABELLED, BORN_AGAIN), epochs, strict=True):
+        network = train(network, training_data(faces), stage, count, seed, output / f"{stage.name}.pt")
     np.savez(output / "network.npz", **keras_weights(network))  # type: ignore[arg-type]
 
 
