@@ -18,8 +18,9 @@ from models.classifier import load_classifier
 from models.data import FaceSet, hard_labels, held_out_rows, targets_for
 from models.datasets import measured_usage, read_splits
 from models.evaluation import evaluate, write_evaluation
-from models.fitting import Examples, fit, with_class_logits
+from models.fitting import Examples, class_weights, fit, with_class_logits
 from models.output import ClassProbabilities
+from models.prior import flattened_prior
 from models.registry import get_architecture
 from models.spec import Architecture, Recipe
 
@@ -85,7 +86,9 @@ def train(config: TrainingConfig, out: Path) -> Path:
     logits = with_class_logits(network).predict(
         held_out.images[known], batch_size=recipe.batch_size, verbose=0
     )
-    calibrated(network, architecture, fit_temperature(logits, truth[known])).save(model_path)
+    temperature = fit_temperature(logits, truth[known])
+    prior = training_prior(fitted.targets, recipe, architecture)
+    calibrated(network, architecture, temperature, prior).save(model_path)
 
     classifier = load_classifier(str(model_path))
     measured = evaluate(classifier, config.model, held_out, "validation")
@@ -124,13 +127,29 @@ def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(log_loss, bounds=(-3, 3), method="bounded").x))
 
 
-def calibrated(network: keras.Model, architecture: Architecture, temperature: float) -> keras.Model:
-    """The model to save: raw pixels [N, H, W, C], 0 to 255, to probabilities [N, K]. Shares the weights."""
+def training_prior(targets: np.ndarray, recipe: Recipe, architecture: Architecture) -> np.ndarray:
+    """How much of the training each class was, float64 [K], by its pictures and their weights.
+
+    targets: float [N, K]. A class without pictures counts as one: nothing may be ruled out.
+    """
+    shares = targets.sum(axis=0) * class_weights(targets, recipe, architecture.classes) + 1
+    return flattened_prior(shares, 0)
+
+
+def calibrated(
+    network: keras.Model, architecture: Architecture, temperature: float, prior: np.ndarray | None = None
+) -> keras.Model:
+    """The model to save: raw pixels [N, H, W, C], 0 to 255, to probabilities [N, K]. Shares the weights.
+
+    prior: float [K], the shares of the classes in its training, which the probabilities then assume.
+    """
+    shares = None if prior is None else {"training": prior.tolist(), "assumed": prior.tolist()}
     head = ClassProbabilities(
         temperature=temperature,
         architecture=architecture.name,
         classes=list(architecture.classes),
         crop=asdict(architecture.crop),
+        prior=shares,
         name="probabilities",
     )
     return keras.Model(network.input, head(network.output), name=architecture.name)

@@ -127,6 +127,23 @@ def test_a_run_leaves_its_folder(finished, data):
     ).tolist()
 
 
+def test_a_saved_model_assumes_the_shares_of_its_training(finished):
+    faces = read_usage(Path(small_data(finished)), "Training", SIZE, 3)
+    faces = faces.take(~held_out_rows(faces.images, 0.1))
+    targets, known = soft_targets(faces, TINY.recipe.labels)
+    expected = (targets[known].sum(axis=0) + 1) / (known.sum() + len(EMOTIONS))
+    np.testing.assert_allclose(load_classifier(str(finished)).spec.prior, expected, rtol=1e-6)
+
+
+def test_class_weights_change_the_prior_and_a_class_without_pictures_is_not_ruled_out():
+    targets = np.array([[1, 0, 0, 0, 0, 0, 0]] * 6 + [[0, 0, 0, 0.5, 0, 0, 0.5]] * 4, np.float32)
+    balanced = replace(TINY.recipe, class_weights="balanced", class_boosts={"happy": 2.0})
+    # Each class counts 10 / 3, happy twice that, and one picture more.
+    shares = np.array([10 / 3, 0, 0, 20 / 3, 0, 0, 10 / 3]) + 1
+    found = training.training_prior(targets, balanced, TINY)
+    np.testing.assert_allclose(found, shares / shares.sum())
+
+
 def test_a_run_measures_itself_on_what_it_did_not_train_on(finished):
     folder = finished.parent / "evaluation"
     measured = json.loads((folder / "evaluation.json").read_text())
