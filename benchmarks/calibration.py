@@ -35,7 +35,7 @@ from models.prior import change_prior
 from models.sharpness import sharpness
 from schemas.emotions import EMOTIONS
 
-TAUS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+TAUS: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 BINS: Final = 15
 
 

@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,7 @@ from models.classifier import Classifier, load_classifier, make_crop
 from models.data import FaceSet, read_parquet
 from models.detectors import Detector, FaceFrame, face_frame
 from models.evaluation import expected_calibration_error
+from models.spec import CropSpec
 from schemas.emotions import EMOTIONS
 
 # All pictures at once, uint8 [N, 48, 48], to as many of the same form.
@@ -34,6 +36,7 @@ Degradation = Callable[[np.ndarray], np.ndarray]
 
 SIZE: Final = 48
 ANGLES: Final = (0, 10, 20, 30)
+SCALES: Final = (0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
 ASIDE: Final = (0, 0.1, 0.2, 0.35, 0.6, np.inf)
 LABELS: Final = ("ferplus", "fer2013")
 
@@ -188,6 +191,22 @@ def found_again(
     return rows
 
 
+def rescaled(classifier: Classifier, faces: FaceSet, detectors: dict[str, Detector]) -> list[dict[str, Any]]:
+    """Figures of the faces that each detector finds again, by how much of their frame is cut out."""
+    scenes = [compose(picture) for picture in faces.images[..., 0]]
+    rows = []
+    for name, detector in detectors.items():
+        boxes = redetect(detector, scenes)
+        known = np.array([box is not None for box in boxes])
+        found = [(scene, face_frame(name, box)) for scene, box in zip(scenes, boxes, strict=True) if box]
+        for scale in SCALES:
+            spec = replace(classifier.spec, crop=CropSpec(scale))
+            pictures = np.stack([make_crop(scene, frame, spec) for scene, frame in found])
+            values = figures(faces.take(known), classifier.predict(pictures))
+            rows.append({"detector": name, "scale": scale, **values})
+    return rows
+
+
 def oblique(classifier: Classifier, faces: FaceSet, yunet_weights: Path) -> list[dict[str, Any]]:
     """Figures by how far heads are turned aside: nose from the middle of the eyes, in eye distances."""
     network = cv2.FaceDetectorYN.create(str(yunet_weights), "", (32, 32), score_threshold=0.5)
@@ -250,7 +269,9 @@ def main(
     faces = read_parquet(data, "PublicTest")
     faces = faces.take(np.random.default_rng(0).permutation(len(faces))[: pictures or None])
     results = {"degraded": degraded(classifier, faces)}
-    results["found again"] = found_again(classifier, faces, load_detectors(yunet_weights))
+    detectors = load_detectors(yunet_weights)
+    results["found again"] = found_again(classifier, faces, detectors)
+    results["crop"] = rescaled(classifier, faces, detectors)
     if yunet_weights:
         results["oblique"] = oblique(classifier, faces, yunet_weights)
     if plot:

@@ -8,7 +8,8 @@
 The first trains one network with two heads, one for FER+ votes and one for FER2013's labels, so that each
 kind of label steadies the other: once as far as the labels carry it, then once more on pictures mixed with
 each other, half taught by what it had learned before (Furlanello et al., "Born-again neural networks",
-2018). It writes the arrays to DIR/network.npz; a cut-off run goes on. The second, a program of its own
+2018). The mean of the weights before and after that second time (Wortsman et al., "Robust fine-tuning of
+zero-shot models", 2022) goes to DIR/network.npz; a cut-off run goes on. The second, a program of its own
 because PyTorch and TensorFlow do not bear each other in one process, calibrates both heads and saves
 DIR/default.keras and DIR/fer2013.keras.
 
@@ -338,11 +339,12 @@ def train(
 
 
 def keras_weights(network: Network) -> dict[str, np.ndarray]:
-    """What each layer of models/architectures/resnet48.py holds, by its name and a number, and the heads."""
+    """Copies of what the layers of models/architectures/resnet48.py hold, by name and number, with heads."""
     arrays: dict[str, np.ndarray] = {}
 
     def put(name: str, *values: Tensor) -> None:
-        arrays.update({f"{name}.{place}": value.detach().numpy() for place, value in enumerate(values)})
+        for place, value in enumerate(values):
+            arrays[f"{name}.{place}"] = value.detach().numpy().copy()
 
     names = ["stem", *(f"{name}_{part}" for name, _, _ in BLOCKS for part in (1, 2))]
     parts = [network.stem, *(layer for block in network.blocks for layer in (block.first, block.second))]
@@ -369,9 +371,12 @@ def main(data: Path, start: Path, output: Path, epochs: tuple[int, int], seed: i
     torch.manual_seed(seed)
     network = Network()
     start_from(network, read_start(start), torch.tensor(faces.images[:1024, None, ..., 0]).float())
+    data_set, trained = training_data(faces), []
     for stage, count in zip((LABELLED, BORN_AGAIN), epochs, strict=True):
-        network = train(network, training_data(faces), stage, count, seed, output / f"{stage.name}.pt")
-    np.savez(output / "network.npz", **keras_weights(network))  # type: ignore[arg-type]
+        network = train(network, data_set, stage, count, seed, output / f"{stage.name}.pt")
+        trained.append(keras_weights(network))
+    mean = {name: np.mean([arrays[name] for arrays in trained], axis=0) for name in trained[0]}
+    np.savez(output / "network.npz", **mean)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
