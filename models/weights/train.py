@@ -7,7 +7,7 @@
 
 The first trains one network with two heads, one for FER+ votes and one for FER2013's labels, so that each
 kind of label steadies the other: once as far as the labels carry it, then once more on pictures mixed with
-each other, half taught by what it had learned before (Furlanello et al., "Born-again neural networks",
+each other, partly taught by what it had learned before (Furlanello et al., "Born-again neural networks",
 2018). The mean of the weights before and after that second time (Wortsman et al., "Robust fine-tuning of
 zero-shot models", 2022) goes to DIR/network.npz; a cut-off run goes on. The second, a program of its own
 because PyTorch and TensorFlow do not bear each other in one process, calibrates both heads and saves
