@@ -376,7 +376,7 @@ def main(data: Path, start: Path, output: Path, epochs: tuple[int, int], seed: i
         network = train(network, data_set, stage, count, seed, output / f"{stage.name}.pt")
         trained.append(keras_weights(network))
     mean = {name: np.mean([arrays[name] for arrays in trained], axis=0) for name in trained[0]}
-    np.savez(output / "network.npz", **mean)  # type: ignore[arg-type]
+    np.savez(output / "network.npz", **mean)
 
 
 if __name__ == "__main__":
