@@ -110,7 +110,9 @@ def timeline(
             for stage, time_us, kind, message in failures
         ],
     )
-    return smooth_tracks(made, Settings(smoothing="ema"))
+    known = ~np.isnan(raw).any(axis=0)
+    classes = tuple(name for name, is_known in zip(EMOTIONS, known, strict=True) if is_known)
+    return smooth_tracks(made, Settings(smoothing="ema", classes=classes))
 
 
 def unreadable(uri: str, message: str) -> Timeline:

@@ -230,9 +230,14 @@ def test_videos(page, folder):
         report.screenshot(path=f"{SCREENSHOTS}/report.png")
     report.close()
     looked_at(page, "video")
-    # They are still there after coming back, until removed.
+    # They are still there after coming back, even to a tab chosen before the page is ready, until removed.
+    held = []
+    page.route("**/api/choices", lambda route: held.append(route))
     page.reload()
     page.get_by_role("tab", name="Video").click()
+    while not held:
+        page.wait_for_timeout(10)
+    held[0].continue_()
     page.get_by_role("button", name="Remove clip.mp4").click()
     page.get_by_text("clip.mp4").wait_for(state="detached")
 

@@ -164,5 +164,6 @@ export function startVideos({ limits }) {
   }
 
   document.addEventListener("tab", (event) => { if (event.detail === "video") poll(); });
+  if (!$("video").hidden) poll();  // the tab was chosen before there was anyone to tell
   return (files) => { tellError(""); files.forEach(take); };
 }
