@@ -26,7 +26,7 @@ from benchmarks.redetection import MARGIN, SIDE, compose, load_detectors, redete
 from models.calibration import blurred, shrunk
 from models.classifier import Classifier, load_classifier, make_crop
 from models.data import FaceSet, read_parquet
-from models.detectors import Detector, FaceFrame, face_frame
+from models.detectors import Box, Detector, FaceFrame, face_frame
 from models.evaluation import expected_calibration_error
 from models.spec import CropSpec
 from schemas.emotions import EMOTIONS
@@ -159,21 +159,30 @@ def degraded(classifier: Classifier, faces: FaceSet) -> list[dict[str, Any]]:
     ]
 
 
-def found_again(
-    classifier: Classifier, faces: FaceSet, detectors: dict[str, Detector]
-) -> list[dict[str, Any]]:
+# The box of each picture in its scene, None where it is not found again, by angle and detector.
+Boxes = dict[int, dict[str, list[Box | None]]]
+
+
+def find_again(faces: FaceSet, detectors: dict[str, Detector]) -> Boxes:
+    """The boxes of the faces at every angle."""
+    boxes: Boxes = {}
+    for angle in ANGLES:
+        scenes = [compose(picture, angle) for picture in faces.images[..., 0]]
+        boxes[angle] = {name: redetect(detector, scenes) for name, detector in detectors.items()}
+    return boxes
+
+
+def found_again(classifier: Classifier, faces: FaceSet, boxes: Boxes) -> list[dict[str, Any]]:
     """Recall of each detector, and figures of the faces it finds, by tilt and by what the crop follows.
 
     frame: the face's own frame, upright. box: the detector's box. box and tilt: its box and its marks.
     """
     rows = []
-    for angle in ANGLES:
-        scenes = [compose(picture, angle) for picture in faces.images[..., 0]]
-        for name, detector in detectors.items():
-            boxes = redetect(detector, scenes)
+    for angle, by_detector in boxes.items():
+        for name, of_faces in by_detector.items():
             found = [
-                (compose(picture), scene, face_frame(name, box))
-                for picture, scene, box in zip(faces.images[..., 0], scenes, boxes, strict=True)
+                (compose(picture), compose(picture, angle), face_frame(name, box))
+                for picture, box in zip(faces.images[..., 0], of_faces, strict=True)
                 if box
             ]
             middle = MARGIN + SIDE / 2
@@ -182,7 +191,7 @@ def found_again(
                 "box": [(scene, frame._replace(roll=0)) for _, scene, frame in found],
                 "box and tilt": [(scene, frame) for _, scene, frame in found],
             }
-            known = np.array([box is not None for box in boxes])
+            known = np.array([box is not None for box in of_faces])
             for cut, pieces in crops.items():
                 pictures = np.stack([make_crop(scene, frame, classifier.spec) for scene, frame in pieces])
                 values = figures(faces.take(known), classifier.predict(pictures))
@@ -191,14 +200,16 @@ def found_again(
     return rows
 
 
-def rescaled(classifier: Classifier, faces: FaceSet, detectors: dict[str, Detector]) -> list[dict[str, Any]]:
-    """Figures of the faces that each detector finds again, by how much of their frame is cut out."""
-    scenes = [compose(picture) for picture in faces.images[..., 0]]
+def rescaled(classifier: Classifier, faces: FaceSet, boxes: Boxes) -> list[dict[str, Any]]:
+    """Figures of the upright faces that each detector finds again, by how much of their frame is cut out."""
     rows = []
-    for name, detector in detectors.items():
-        boxes = redetect(detector, scenes)
-        known = np.array([box is not None for box in boxes])
-        found = [(scene, face_frame(name, box)) for scene, box in zip(scenes, boxes, strict=True) if box]
+    for name, of_faces in boxes[0].items():
+        known = np.array([box is not None for box in of_faces])
+        found = [
+            (compose(picture), face_frame(name, box))
+            for picture, box in zip(faces.images[..., 0], of_faces, strict=True)
+            if box
+        ]
         for scale in SCALES:
             spec = replace(classifier.spec, crop=CropSpec(scale))
             pictures = np.stack([make_crop(scene, frame, spec) for scene, frame in found])
@@ -269,9 +280,9 @@ def main(
     faces = read_parquet(data, "PublicTest")
     faces = faces.take(np.random.default_rng(0).permutation(len(faces))[: pictures or None])
     results = {"degraded": degraded(classifier, faces)}
-    detectors = load_detectors(yunet_weights)
-    results["found again"] = found_again(classifier, faces, detectors)
-    results["crop"] = rescaled(classifier, faces, detectors)
+    boxes = find_again(faces, load_detectors(yunet_weights))
+    results["found again"] = found_again(classifier, faces, boxes)
+    results["crop"] = rescaled(classifier, faces, boxes)
     if yunet_weights:
         results["oblique"] = oblique(classifier, faces, yunet_weights)
     if plot:

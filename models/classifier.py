@@ -23,7 +23,7 @@ from models.detectors.frames import FaceFrame
 from models.litert import MEMBER, LitertRunner
 from models.sharpness import Softening, sharpness, soften
 from models.spec import CropSpec
-from schemas.emotions import EMOTIONS
+from schemas.emotions import EMOTIONS, emotion_columns
 
 _WEIGHTS: Final = Path(__file__).parent / "weights"
 
@@ -293,7 +293,7 @@ class Classifier:
         if not np.isfinite(probabilities).all():
             raise ValueError(f"The model '{self.spec.name}' gives no numbers for a face; train it again.")
         emotions = np.full((len(crops), len(EMOTIONS)), np.nan, dtype=np.float32)
-        emotions[:, [EMOTIONS.index(name) for name in self.classes]] = probabilities
+        emotions[:, emotion_columns(self.classes)] = probabilities
         return emotions
 
 

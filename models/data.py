@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.emotions import EMOTIONS, canonical_emotion
+from schemas.emotions import EMOTIONS, canonical_emotion, emotion_columns
 
 _MIN_VOTES = 5  # of ten taggers, below which FER+ does not say what a face shows
 
@@ -153,8 +153,7 @@ def targets_for(
     when no face is left.
     """
     targets, known = soft_targets(faces, labels)
-    columns = [EMOTIONS.index(name) for name in classes]
-    chosen = targets[:, columns]
+    chosen = targets[:, emotion_columns(classes)]
     known = known & (chosen.max(axis=1) == targets.max(axis=1))
     if not known.any():
         raise ValueError(
@@ -179,6 +178,6 @@ def hard_labels(
     else:
         emotion, known = faces.ferplus, faces.agreed
     place = np.full(len(EMOTIONS), -1)
-    place[[EMOTIONS.index(name) for name in classes]] = range(len(classes))
+    place[emotion_columns(classes)] = range(len(classes))
     truth = place[emotion]
     return truth, known & (truth >= 0)

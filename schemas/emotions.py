@@ -1,5 +1,6 @@
 """The seven emotion classes, their order, their other spellings and their colours."""
 
+from collections.abc import Sequence
 from typing import Final
 
 EMOTIONS: Final = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -33,3 +34,8 @@ def canonical_emotion(name: str) -> str:
     if emotion not in EMOTIONS:
         raise ValueError(f"'{name}' is not one of the emotions {', '.join(EMOTIONS)}.")
     return emotion
+
+
+def emotion_columns(classes: Sequence[str]) -> list[int]:
+    """The index into EMOTIONS of each class; ValueError for one that is none of the seven."""
+    return [EMOTIONS.index(name) for name in classes]

@@ -197,9 +197,8 @@ def test_smoothing_is_the_pipelines_own_of_the_past(method):
         [face] = faces.see(number * FRAME_US, draw((200, 150)))
         if len(classifier.given) > started:
             times.append(number * FRAME_US)
-        expected = smooth(method, np.array(times), np.stack(classifier.given), prior=classifier.spec.prior)[
-            -1
-        ]
+        given = np.stack(classifier.given)
+        expected = smooth(method, np.array(times), given, prior=classifier.spec.prior)[-1]
         assert face.probabilities == pytest.approx(expected, abs=1e-6)
     assert len(times) == 15
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.elements import DECODE_ERROR, NO_FACE, OK, Block, Failure, SegmentEnd, Video, VideoInfo
-from schemas.emotions import EMOTIONS
+from schemas.emotions import EMOTIONS, emotion_columns
 from schemas.settings import Settings
 from transforms.blocks import Thumbnails, read_faces, read_samples
 from transforms.shots import SIGNATURE_BYTES, find_shots
@@ -218,7 +218,7 @@ def smooth_tracks(timeline: Timeline, settings: Settings) -> Timeline:
     """Smooth each track's probabilities along time; classes that the model does not know stay unknown."""
     faces = timeline.faces
     smoothed = faces.raw.copy()
-    known = np.array([EMOTIONS.index(name) for name in settings.classes])
+    known = np.array(emotion_columns(settings.classes))
     for rows in rows_by_track(faces.track):
         cells = np.ix_(rows, known)
         smoothed[cells] = smooth(

@@ -15,7 +15,7 @@ import numpy as np
 from models.classifier import Classifier
 from models.detectors import Box, Detector
 from pipeline.app.following import flow_picture, follow
-from schemas.emotions import EMOTIONS
+from schemas.emotions import emotion_columns
 from transforms.pictures import PictureFace, find_faces
 from transforms.shots import find_shots, frame_signature
 from transforms.smoothing import smooth
@@ -217,7 +217,7 @@ class LiveFaces:
         times = np.array([pts_us for pts_us, _ in seen], np.int64)
         raw = np.stack([probabilities for _, probabilities in seen])
         spec = self._classifier.spec
-        known = [EMOTIONS.index(name) for name in spec.classes]
+        known = emotion_columns(spec.classes)
         result = raw[-1].copy()
         result[known] = smooth(self._smoothing, times, raw[:, known], self._window_s, spec.prior)[-1]
         return result
