@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import softmax
 
+from models.batches import batches
 from models.data import HELD_OUT, FaceSet, hard_labels, held_out_rows, soft_targets
 from models.output import ClassProbabilities
 from models.prior import flattened_prior
@@ -76,7 +77,7 @@ def recalibrate(
         *[shrunk(pictures, size) for size in _SIZES],
     ]
     versions = [pictures, *unsharp]
-    logits = [network.predict(version, batch_size=_BATCH, verbose=0) for version in versions]
+    logits = [network.predict(batches(_BATCH, version), verbose=0) for version in versions]
     temperature = fit_temperature(logits[0], truth)
     softening = fit_softening(
         softmax(np.concatenate(logits) / temperature, axis=1),

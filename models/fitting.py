@@ -24,6 +24,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from models.augmentation import augmentation
 from models.backbones import backbone_layers
+from models.batches import batches
 from models.output import class_logits
 from models.spec import Architecture, Phase, Recipe
 
@@ -117,17 +118,15 @@ def fit(
             started = time.monotonic()
             order = np.random.default_rng((seed, len(history))).permutation(len(fitted.images))
             rate = _Rate(phase, len(rows), plateau_scale(_figures(rows, recipe), recipe))
+            targets = fitted.targets[order]
             fit = trainer.fit(
-                fitted.images[order],
-                fitted.targets[order],
-                sample_weight=(fitted.targets @ weights)[order],
-                batch_size=recipe.batch_size,
+                batches(recipe.batch_size, fitted.images[order], targets, targets @ weights),
                 shuffle=False,
                 callbacks=[rate, *([average] if average else [])],
                 verbose=0,
             ).history
             check = checker.evaluate(
-                checked.images, checked.targets, batch_size=recipe.batch_size, return_dict=True, verbose=0
+                batches(recipe.batch_size, checked.images, checked.targets), return_dict=True, verbose=0
             )
             row = {
                 "phase": phase.name,

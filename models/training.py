@@ -13,6 +13,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from models.augmentation import augmentation
+from models.batches import batches
 from models.charts import draw_counts, draw_curves, draw_grid
 from models.classifier import load_classifier
 from models.data import FaceSet, hard_labels, held_out_rows, targets_for
@@ -83,9 +84,7 @@ def train(config: TrainingConfig, out: Path) -> Path:
     network = fit(architecture, recipe, fitted, checked, config.seed, out)
     _draw_history(out)
     truth, known = hard_labels(held_out, recipe.labels, architecture.classes)
-    logits = with_class_logits(network).predict(
-        held_out.images[known], batch_size=recipe.batch_size, verbose=0
-    )
+    logits = with_class_logits(network).predict(batches(recipe.batch_size, held_out.images[known]), verbose=0)
     temperature = fit_temperature(logits, truth[known])
     prior = training_prior(fitted.targets, recipe, architecture)
     calibrated(network, architecture, temperature, prior).save(model_path)

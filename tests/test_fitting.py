@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from models import fitting
 from models.backbones import backbone_layers
+from models.batches import batches
 from models.fitting import (
     Examples,
     class_weights,
@@ -77,6 +78,13 @@ def finished(tmp_path_factory):
 def history(out):
     with (out / "history.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_batches_are_the_rows_in_order():
+    given = np.arange(10, dtype=np.uint8).reshape(5, 2), np.arange(5.0)
+    in_batches = [(rows.numpy().tolist(), numbers.numpy().tolist()) for rows, numbers in batches(2, *given)]
+    assert in_batches == [([[0, 1], [2, 3]], [0, 1]), ([[4, 5], [6, 7]], [2, 3]), ([[8, 9]], [4])]
+    assert batches(2, *given).options().autotune.enabled is False
 
 
 @pytest.mark.parametrize(
