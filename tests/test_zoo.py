@@ -225,6 +225,14 @@ def test_the_layers_of_a_backbone_have_keras_indices():
     assert backbone_layers(build_at_random(get_architecture("cnn-gap"))) == []
 
 
+def test_the_averages_of_a_backbone_follow_within_an_epoch(mobilenet):
+    """Else a network that starts at random learns, but answers all faces alike outside of training."""
+    norms = [
+        layer for layer in backbone_layers(mobilenet) if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    assert {layer.momentum for layer in norms} == {0.99}
+
+
 @pytest.mark.slow
 def test_efficientnet_answers_as_keras_own_with_imagenets_weights(tmp_path, monkeypatch):
     """Also its scaling, which Keras changes with the weights, and which is ours here."""
