@@ -5,10 +5,10 @@ for row, and only then put in its place: one system call exchanges the two folde
 reader meets the one or the other. What a kill leaves behind is scratch, never part of a table.
 """
 
+import contextlib
 import ctypes
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,16 +19,18 @@ import pyarrow.parquet as pq
 from pipeline.errors import RunError, UsageError
 from pipeline.local import locked
 from schemas.tables import TABLES
-from transforms.storage import clear_scratch, is_remote, join, scratch_folder
+from transforms.storage import ForeignFilesError, clear_scratch, is_remote, join, scratch_folder
 from transforms.video_tables import (
     CONTENTS,
     ROW_GROUP_ROWS,
     VIDEO_ID,
     compacted,
     compacted_path,
+    is_part,
+    list_video_ids,
     read_rows,
     read_stretch,
-    video_ids,
+    require_own_tables,
 )
 
 FILE_BYTES = 128 << 20  # a file is closed once it is so large
@@ -57,6 +59,10 @@ def compact(out: str, advance: Callable[[int], None] = lambda videos: None) -> l
         raise UsageError(
             f"{out} holds no tables on this machine; give the folder that `affectline run -o` wrote."
         )
+    try:
+        require_own_tables(out)
+    except ForeignFilesError as error:
+        raise UsageError(str(error)) from error
     with locked(out):
         clear_scratch(out)
         done = [_compact_table(out, table, advance) for table in TABLES if os.path.isdir(join(out, table))]
@@ -66,7 +72,7 @@ def compact(out: str, advance: Callable[[int], None] = lambda videos: None) -> l
 
 def _compact_table(out: str, table: str, advance: Callable[[int], None]) -> Compacted:
     folder = join(out, table)
-    ids = video_ids(folder)
+    ids = list_video_ids(folder)
     before = sum(name.startswith("video_id=") for name in os.listdir(folder))
     files = {stretch.path for stretch in compacted(folder).values()}
     if before == 0:
@@ -83,8 +89,25 @@ def _compact_table(out: str, table: str, advance: Callable[[int], None]) -> Comp
         count += 1
     rows = _verify(out, table, ids, staged, advance)
     exchange(folder, staged)
-    shutil.rmtree(staged)
+    _remove_own(staged, folder)
     return Compacted(table, len(ids), rows, before + len(files), count)
+
+
+def _remove_own(replaced: str, folder: str) -> None:
+    """Remove the files of a table that was replaced; whatever else lies among them is put back."""
+    for parent, folders, names in os.walk(replaced, topdown=False):
+        for name in names:
+            path = os.path.join(parent, name)
+            inside = os.path.relpath(path, replaced)
+            if is_part(inside):
+                os.unlink(path)
+            else:
+                os.makedirs(os.path.dirname(os.path.join(folder, inside)), exist_ok=True)
+                os.rename(path, os.path.join(folder, inside))
+        for name in folders:
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(os.path.join(parent, name))
+    os.rmdir(replaced)
 
 
 def _write_file(out: str, table: str, ids: Sequence[str], path: str) -> int:

@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from models.classifier import ModelSpec
 from pipeline.errors import RunError, UsageError
 from schemas import VERSION
-from transforms.storage import exists, is_remote, join
+from transforms.storage import exists, is_remote, join, scratch_folder
 
 RUNNER: Final = "DataflowRunner"
 
@@ -127,7 +127,7 @@ def job_options(cloud: Cloud, out: str, beam_options: Sequence[str]) -> dict[str
         raise UsageError("Dataflow needs a project; give --project with your Google Cloud project's id.")
     if not region:
         raise UsageError("Dataflow needs a region; give --region, best the one of the bucket.")
-    scratch = theirs.get("temp_location") or join(out, "_tmp", "dataflow")
+    scratch = theirs.get("temp_location") or join(scratch_folder(out), "dataflow")
     if not _BUCKET_PATH.match(scratch):  # Beam would create a bucket of its own instead
         raise UsageError(
             f"{scratch} is no path in a bucket; Google's bucket names have 3 to 63 of [a-z0-9._-]."

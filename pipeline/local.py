@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import apache_beam as beam
 import psutil
@@ -24,7 +25,13 @@ from pipeline.errors import RunError, UsageError, WorkerDiedError
 from schemas.elements import Video
 from schemas.settings import Settings
 from transforms.decoder import Decoder
-from transforms.storage import is_remote, scratch_folder
+from transforms.storage import (
+    ForeignFilesError,
+    claim_private_folder,
+    is_remote,
+    private_folder,
+    scratch_folder,
+)
 from transforms.video import UnreadableVideoError
 
 # What a remote file's length is guessed from, since opening it would mean copying it: 1 Mbit/s.
@@ -165,13 +172,21 @@ def prepare_workers(workers: int) -> None:
         os.environ.setdefault(name, "1")  # pictures are shared out among the cores, not operations
 
 
+def _lock_file(out: str) -> IO[str]:
+    try:
+        claim_private_folder(out)
+    except ForeignFilesError as error:
+        raise UsageError(str(error)) from error
+    return open(os.path.join(private_folder(out), "lock"), "w", encoding="ascii")
+
+
 @contextlib.contextmanager
 def locked(out: str) -> Iterator[None]:
     """Hold a local output folder for this run alone; UsageError when another run has it."""
     if is_remote(out):
         yield
         return
-    with open(os.path.join(out, "_lock"), "w", encoding="ascii") as lock:
+    with _lock_file(out) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

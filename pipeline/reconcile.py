@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pipeline.errors import RunError
 from schemas.elements import Video
 from transforms.storage import exists, is_remote, join
-from transforms.video_tables import count_rows, has_rows, read_rows, video_ids
+from transforms.video_tables import count_rows, has_rows, list_video_ids, read_rows
 
 _COUNTED = {"timelines": "faces", "samples": "samples", "tracks": "tracks"}
 
@@ -39,7 +39,7 @@ def vanished(videos: Sequence[Video], out: str) -> list[str]:
     if is_remote(out):
         return []
     matched = {video.video_id for video in videos}
-    known = video_ids(join(out, "videos")) if exists(join(out, "videos")) else []
+    known = list_video_ids(join(out, "videos"))
     uris = [
         read_rows(out, "videos", video_id, ["uri"])["uri"][0].as_py()
         for video_id in known

@@ -9,7 +9,7 @@ from pipeline.errors import UsageError
 from pipeline.local import locked
 from transforms.resmooth import resmooth_video
 from transforms.storage import clear_scratch
-from transforms.video_tables import compacted, video_ids
+from transforms.video_tables import compacted, list_video_ids
 
 
 def resmooth(out: str, smoothing: str, window_s: float | None) -> int:
@@ -18,7 +18,7 @@ def resmooth(out: str, smoothing: str, window_s: float | None) -> int:
     Raises UsageError when there is none, they are compacted, or another run has the folder.
     """
     folder = os.path.join(out, "videos")
-    ids = video_ids(folder) if os.path.isdir(folder) else []
+    ids = list_video_ids(folder)
     if not ids:
         raise UsageError(f"There are no finished videos in {os.path.abspath(out)}.")
     if compacted(folder):

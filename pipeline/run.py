@@ -26,8 +26,9 @@ from schemas.settings import Settings
 from transforms import metrics
 from transforms.find_videos import FindVideos, InputError, find_videos
 from transforms.smoothing import SMOOTHING_METHODS
-from transforms.storage import LocalCopies, clear_scratch
-from transforms.video_tables import compacted_ids, drop_compacted
+from transforms.sources import remember_sources
+from transforms.storage import ForeignFilesError, LocalCopies, clear_scratch
+from transforms.video_tables import compacted_ids, drop_compacted, require_own_tables
 from transforms.write_tables import is_done
 
 _RUNNERS = {"local": "FnApiRunner", "directrunner": "FnApiRunner", "dataflow": dataflow.RUNNER}
@@ -118,10 +119,13 @@ def check_runner(name: str, cloud: dataflow.Cloud, inputs: Sequence[str], out: s
     return beam_runner
 
 
-def match(inputs: Sequence[str]) -> list[Video]:
-    """Every video that the inputs name; UsageError when one names nothing readable."""
+def match(inputs: Sequence[str], out: str | None = None) -> list[Video]:
+    """Every video that the inputs name, with the ids that they have below `out`.
+
+    Raises UsageError when one names nothing readable.
+    """
     try:
-        return find_videos(inputs)
+        return find_videos(inputs, out)
     except InputError as error:
         raise UsageError(str(error)) from error
 
@@ -161,12 +165,18 @@ def execute(request: Request) -> Outcome | None:
     """
     if request.runner == dataflow.RUNNER:  # refuse what cannot be sent before anything far away is listed
         dataflow.job_options(request.cloud, request.execution.out, request.beam_options)
-    videos = match(request.inputs)
-    if request.runner != _RUNNERS["local"]:
-        return _submit(request, videos)
     out = request.execution.out
+    try:
+        require_own_tables(out)
+    except ForeignFilesError as error:
+        raise UsageError(str(error)) from error
+    if request.runner != _RUNNERS["local"]:
+        return _submit(request, match(request.inputs, out))
+    match(request.inputs)  # what cannot be read is refused before anything is written
     local.make_output_folder(out)
     with local.locked(out), chatter_to(local.log_path(out)) as terminal:
+        videos = match(request.inputs, out)
+        remember_sources(out, videos)
         return _run_here(request, videos, terminal)
 
 
@@ -215,6 +225,7 @@ def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
         )
         pipeline = _pipeline(request, request.execution, options)
         _take_out_of_compacted(request, videos)
+        remember_sources(request.execution.out, videos)
         result = pipeline.run()
         result.wait_until_finish()
     rows = _check_remote_sums(videos, request.execution.out, request.settings.config_hash())
@@ -247,6 +258,7 @@ def _send_to_dataflow(request: Request, videos: Sequence[Video]) -> Any:
             request, replace(request.execution, model=model), dataflow.pipeline_options(options, wheel)
         )
         _take_out_of_compacted(request, videos)  # nothing is refused any more
+        remember_sources(request.execution.out, videos)
         result = pipeline.run()
     for line in dataflow.how_to_watch(result, options) if result.has_job else ():
         print(line, file=sys.stderr)
@@ -271,7 +283,7 @@ def _pipeline(request: Request, execution: Execution, options: PipelineOptions) 
     if request.settings.detector_weights:
         raise UsageError("--detector-weights names a file here, which workers elsewhere do not have.")
     pipeline = beam.Pipeline(options=options)
-    found = pipeline | "FindVideos" >> FindVideos(request.inputs)
+    found = pipeline | "FindVideos" >> FindVideos(request.inputs, execution.out)
     if not request.force:
         found |= "NotDone" >> beam.Filter(_is_pending, execution.out, request.settings.config_hash())
     emotion_timelines(found, request.settings, request.model, execution)

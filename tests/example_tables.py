@@ -47,7 +47,7 @@ def write_example_tables(out: Path) -> None:
             ),
         }
         for name in TABLES:
-            write_parquet(tables[name], table_path(str(out), name, video_id), str(out / "_tmp"))
+            write_parquet(tables[name], table_path(str(out), name, video_id), str(out))
 
 
 def _faces_and_samples(seed: int, known: Sequence[str]) -> tuple[list[dict], list[dict]]:

@@ -183,7 +183,7 @@ def write_tables(out, clip, faces, **changes):
         "videos": pa.Table.from_pylist([row | changes], VIDEOS),
     }
     for name, table in tables.items():
-        write_parquet(table, table_path(str(out), name, video.video_id), str(out / "_tmp"))
+        write_parquet(table, table_path(str(out), name, video.video_id), str(out))
     return out
 
 

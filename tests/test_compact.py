@@ -19,7 +19,14 @@ from tests import synthetic
 from tests.clips import astronaut_clip
 from tests.test_run import FAST, affectline, load
 from tests.test_storage import remote
-from transforms.video_tables import compacted_ids, count_rows, drop_compacted, has_rows, read_rows, video_ids
+from transforms.video_tables import (
+    compacted_ids,
+    count_rows,
+    drop_compacted,
+    has_rows,
+    list_video_ids,
+    read_rows,
+)
 from transforms.write_tables import is_done
 
 __all__ = ["remote"]  # a fixture
@@ -64,18 +71,18 @@ def test_few_files_hold_the_same_rows(copy):
         assert schema.names == [*TABLES[table].names, "video_id"]
         assert schema.metadata[b"affectline.schema_version"]
     assert_unchanged(out, before)
-    assert not (out / "_tmp").exists()
+    assert not (out / "_affectline/scratch").exists()
     assert compact(str(out)) == [module.Compacted(each.table, each.videos, each.rows, 1, 1) for each in done]
 
 
 def test_one_video_is_found_in_both_layouts(copy, monkeypatch):
     out, _ = copy
     monkeypatch.setattr(module, "FILE_VIDEOS", 2)
-    ids = video_ids(str(out / "videos"))
+    ids = list_video_ids(str(out / "videos"))
     before = {(table, one): read_rows(str(out), table, one) for table in TABLES for one in ids}
     compact(str(out))
     assert sorted(os.listdir(out / "tracks")) == ["part-00000.parquet", "part-00001.parquet"]
-    assert video_ids(str(out / "videos")) == ids
+    assert list_video_ids(str(out / "videos")) == ids
     for (table, one), rows in before.items():
         assert read_rows(str(out), table, one).equals(rows)
         assert count_rows(str(out), table, one) == rows.num_rows
@@ -129,7 +136,7 @@ def test_a_kill_at_any_step_loses_and_doubles_nothing(copy, monkeypatch, when):
     monkeypatch.undo()
     compact(str(out))
     assert_unchanged(out, before)
-    assert not (out / "_tmp").exists()
+    assert not (out / "_affectline/scratch").exists()
 
 
 def test_rows_that_differ_stop_it(copy, monkeypatch):
@@ -163,7 +170,7 @@ def test_new_videos_join_later(copy):
     compact(str(out))
     late = synthetic.timeline("/videos/late.mp4", 5, [(0, 4)], seed=9)
     synthetic.write(out, [late])
-    assert len(video_ids(str(out / "timelines"))) == 5
+    assert len(list_video_ids(str(out / "timelines"))) == 5
     both = {table: load_all(out, table) for table in TABLES}
     assert len(both["timelines"]) == len(before["timelines"]) + 20
     assert set(both["timelines"]["video_id"]) - set(before["timelines"]["video_id"]) == {late.video.video_id}
@@ -174,14 +181,14 @@ def test_new_videos_join_later(copy):
 def test_videos_to_be_redone_leave_the_large_files(copy):
     out, before = copy
     compact(str(out))
-    gone, *kept = video_ids(str(out / "timelines"))
+    gone, *kept = list_video_ids(str(out / "timelines"))
     drop_compacted(str(out), [gone, "never-there"])
     for table in TABLES:
         frame = before[table]
         expected = frame[frame["video_id"] != gone].reset_index(drop=True)
         # A column of which only nulls are left is of another type in pandas.
         pd.testing.assert_frame_equal(load_all(out, table), expected, check_dtype=False)
-        assert video_ids(str(out / table)) == kept
+        assert list_video_ids(str(out / table)) == kept
 
 
 def test_a_run_resumes_and_redoes_in_a_compacted_folder(tmp_path, untrained_model):
@@ -223,7 +230,7 @@ def test_a_compacted_folder_is_read_and_rewritten_on_a_remote_file_system(copy, 
     out, _ = copy
     compact(str(out))
     shutil.copytree(out, remote("mem://bucket/out"))
-    first, *others = video_ids(str(out / "videos"))
+    first, *others = list_video_ids(str(out / "videos"))
     far = "mem://bucket/out"
     for table in TABLES:
         assert has_rows(far, table, first)

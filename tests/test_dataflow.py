@@ -130,7 +130,7 @@ def test_dry_run_shows_every_option_of_a_cpu_job(model):
         "--max_num_workers=10",
         "--autoscaling_algorithm=THROUGHPUT_BASED",
         "--save_main_session=False",
-        "--temp_location=gs://some-bucket/out/_tmp/dataflow",
+        "--temp_location=gs://some-bucket/out/_affectline/scratch/dataflow",
         "--labels=app=affectline",
     ):
         assert expected in options
@@ -233,7 +233,7 @@ BUCKETS = ["gs://some-bucket/videos/**", "-o", "gs://some-bucket/out"]
 def test_refusals_are_one_sentence_and_nothing_is_sent(arguments, message, model, monkeypatch):
     for name in ("GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_REGION", "CLOUDSDK_COMPUTE_REGION"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("pipeline.run.find_videos", lambda _: pytest.fail("listed before refusing"))
+    monkeypatch.setattr("pipeline.run.find_videos", lambda *_: pytest.fail("listed before refusing"))
     at = arguments.index("--") if "--" in arguments else len(arguments)
     result = affectline("run", *arguments[:at], *model, *arguments[at:])
     assert result.exit_code == 2, result.output
@@ -298,7 +298,9 @@ def test_a_job_is_sent_whole_and_what_was_sent_gives_the_local_tables(service, m
     staged = {path.name for path in (tmp_path / "service/job-0/site").iterdir()}
     assert {"pipeline", "transforms", "models", "schemas"} <= staged
     assert not [item for item in pool["packages"] if "main_session" in item["name"]]
-    [model_file] = [path for path in cloud.download(out + "/_tmp", tmp_path / "scratch").rglob("*.keras")]
+    [model_file] = [
+        path for path in cloud.download(out + "/_affectline/scratch", tmp_path / "scratch").rglob("*.keras")
+    ]
     assert model_file.read_bytes() == Path(model[1]).read_bytes()
 
 

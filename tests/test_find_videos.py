@@ -64,12 +64,33 @@ def test_linked_folders_are_entered_once(folder):
     assert len(find_videos([str(folder)])) == 2
 
 
-def test_two_files_of_one_name_are_refused(folder, tmp_path):
+def test_two_files_of_one_name_have_an_id_each_in_any_order(folder, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "b.mp4").write_bytes(b"")
-    with pytest.raises(InputError, match="have the same path below their inputs"):
-        find_videos([str(folder / "b.mp4"), str(other / "b.mp4")])
+    inputs = [str(folder / "b.mp4"), str(other / "b.mp4")]
+    found = {video.uri: video.video_id for video in find_videos(inputs)}
+    assert found == {inputs[0]: video_id("b.mp4"), inputs[1]: video_id(inputs[1])}
+    assert {video.uri: video.video_id for video in find_videos(inputs[::-1])} == found
+
+
+def test_a_file_named_twice_is_one_video(folder):
+    nested = [str(folder), str(folder / "sub"), str(folder / "sub/a.MKV")]
+    expected = sorted([video_id("b.mp4"), video_id("sub/a.MKV")])
+    for inputs in (nested, nested[::-1]):
+        assert [video.video_id for video in find_videos(inputs)] == expected
+
+
+def test_a_folder_reached_through_a_link_holds_the_same_videos(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    assert find_videos([str(tmp_path / "link"), str(folder)]) == find_videos([str(folder)])
+
+
+def test_a_linked_file_is_a_video_of_its_own(folder):
+    (folder / "c.mp4").symlink_to(folder / "b.mp4")
+    assert uris(find_videos([str(folder)])) == [
+        str(folder / name) for name in ("b.mp4", "c.mp4", "sub/a.MKV")
+    ]
 
 
 @pytest.mark.parametrize(

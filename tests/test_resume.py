@@ -42,7 +42,7 @@ def test_killed_runs_end_like_one_that_was_not(videos, untrained_model, tmp_path
     assert again.exit_code == 0, again.output
     assert f"({len(done)} were done before)" in again.output
     assert load(out, "videos").set_index("video_id")["processed_at"][before.index].equals(before)
-    assert not (out / "_tmp").exists()
+    assert not (out / "_affectline/scratch").exists()
 
     straight = tmp_path / "straight"
     affectline("run", videos, "-o", straight, *options)

@@ -64,7 +64,7 @@ def test_tables_are_written_replaced_read_and_deleted(place, tmp_path, remote):
     path = storage.table_path(out, "samples", "clip-0")
     assert not storage.exists(path)
     for table in (TABLE, TABLE.slice(1)):
-        storage.write_parquet(table, path, storage.scratch_folder(out))
+        storage.write_parquet(table, path, out)
     assert storage.open_parquet(path).read().equals(TABLE.slice(1))
     assert storage.open_parquet(path).read(["a"]).column_names == ["a"]
     for _ in range(2):
@@ -73,8 +73,8 @@ def test_tables_are_written_replaced_read_and_deleted(place, tmp_path, remote):
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path, scratch = str(tmp_path / "t/part-0.parquet"), str(tmp_path / "_tmp")
-    storage.write_parquet(TABLE, path, scratch)
+    path, out = str(tmp_path / "t/part-0.parquet"), str(tmp_path)
+    storage.write_parquet(TABLE, path, out)
 
     def fail(table, temp, **_):
         with open(temp, "wb") as file:
@@ -83,9 +83,9 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(storage.pq, "write_table", fail)
     with pytest.raises(OSError, match="No space left"):
-        storage.write_parquet(TABLE.slice(1), path, scratch)
+        storage.write_parquet(TABLE.slice(1), path, out)
     assert storage.open_parquet(path).read().equals(TABLE)
-    assert os.listdir(scratch) == []
+    assert os.listdir(storage.scratch_folder(out)) == []
 
 
 def test_remote_videos_are_copied_once_bounded_and_removed(remote):

@@ -5,16 +5,20 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, count
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from schemas.elements import Video
-from transforms.storage import is_remote
+from transforms.sources import canonical_uri, known_sources
+from transforms.storage import exists, is_remote
 from transforms.video import VIDEO_EXTENSIONS
+from transforms.video_tables import has_rows, read_rows
 
 _GLOB = re.compile(r"[*?\[]")
 
@@ -40,26 +44,69 @@ def local_fingerprint(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def find_videos(inputs: Iterable[str]) -> list[Video]:
+class FoundFile(NamedTuple):
+    """A file that an input names."""
+
+    uri: str  # canonical
+    relative: str  # its path below the input, in POSIX form
+    fingerprint: str
+    size_bytes: int
+
+
+def find_videos(inputs: Iterable[str], out: str | None = None) -> list[Video]:
     """Every video that the inputs name, each once, sorted by id.
 
     Folders are searched recursively for files with a video's ending; a file, glob or list is taken
-    as given. Raises InputError when an input matches nothing, cannot be read, or when two different
-    files would get one id.
+    as given. A video that the tables below `out` know has the id that it has there. Raises InputError
+    when an input matches nothing or cannot be read.
     """
-    found: dict[str, Video] = {}
-    for text in inputs:
-        for video in _match(text):
-            known = found.setdefault(video.video_id, video)
-            if known.uri != video.uri:
-                raise InputError(
-                    f"{known.uri} and {video.uri} have the same path below their inputs; "
-                    "name their common folder instead, or write them to two outputs."
-                )
-    return [found[key] for key in sorted(found)]
+    found: dict[str, FoundFile] = {}
+    for file in chain.from_iterable(map(_match, inputs)):
+        other = found.setdefault(file.uri, file)
+        # Named by a folder and by one inside it: the outer one counts, whatever their order.
+        if len(file.relative) > len(other.relative):
+            found[file.uri] = file
+    known = known_sources(out) if out is not None else {}
+    return assign_ids(
+        found.values(), known, lambda uri, file: _is_moved(uri, known.get(uri), file, out or "")
+    )
 
 
-def _match(text: str) -> Iterator[Video]:
+def assign_ids(
+    files: Iterable[FoundFile], known: Mapping[str, str], is_moved: Callable[[str, FoundFile], bool]
+) -> list[Video]:
+    """The videos, sorted by id: known sources keep theirs, no two sources share one.
+
+    A new source gets the id of its path below the input; if that is taken, the id of its whole URI.
+
+    known: ids by canonical URI. is_moved: whether a known URI is where the file lay before.
+    """
+    owners = {video_id: uri for uri, video_id in known.items()}
+    videos = []
+    for file in sorted(files):
+        name = known.get(file.uri) or _free_id(file, owners, is_moved)
+        owners[name] = file.uri
+        videos.append(Video(name, file.uri, file.fingerprint, file.size_bytes))
+    return sorted(videos)
+
+
+def _free_id(file: FoundFile, owners: Mapping[str, str], is_moved: Callable[[str, FoundFile], bool]) -> str:
+    own = video_id(file.relative)
+    if own in owners and not is_moved(owners[own], file):
+        names = chain([file.uri], (f"{file.uri}#{number}" for number in count()))
+        own = next(free for free in map(video_id, names) if free not in owners)
+    return own
+
+
+def _is_moved(uri: str, name: str | None, file: FoundFile, out: str) -> bool:
+    """Whether a source with rows is gone from where it was and this file holds the same."""
+    if name is None or is_remote(uri) or exists(uri) or not has_rows(out, "videos", name):
+        return False
+    [fingerprint] = read_rows(out, "videos", name, ["fingerprint"])["fingerprint"].to_pylist()
+    return fingerprint == file.fingerprint
+
+
+def _match(text: str) -> Iterator[FoundFile]:
     if text.startswith("@"):
         yield from _match_list(text[1:])
     elif is_remote(text):
@@ -68,7 +115,7 @@ def _match(text: str) -> Iterator[Video]:
         yield from _match_local(text)
 
 
-def _match_list(path: str) -> Iterator[Video]:
+def _match_list(path: str) -> Iterator[FoundFile]:
     try:
         with FileSystems.open(path) if is_remote(path) else open(path, "rb") as source:
             lines = source.read().decode().splitlines()
@@ -79,7 +126,7 @@ def _match_list(path: str) -> Iterator[Video]:
             yield from _match(entry)
 
 
-def _match_local(text: str) -> Iterator[Video]:
+def _match_local(text: str) -> Iterator[FoundFile]:
     path = os.path.abspath(os.path.expanduser(text))
     if os.path.isdir(path):
         files, root = list(_walk(path)), path
@@ -93,7 +140,7 @@ def _match_local(text: str) -> Iterator[Video]:
     if not files:
         raise InputError(f"{text} matches no video.")
     for name in files:
-        yield _local_video(name, root)
+        yield _local_file(name, root)
 
 
 def _walk(folder: str) -> Iterator[str]:
@@ -120,7 +167,7 @@ def _is_video_name(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS
 
 
-def _local_video(path: str, root: str) -> Video:
+def _local_file(path: str, root: str) -> FoundFile:
     try:
         status = os.stat(path)
     except OSError as error:
@@ -128,10 +175,10 @@ def _local_video(path: str, root: str) -> Video:
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{path} is not a regular file.")
     relative = os.path.relpath(path, root).replace(os.sep, "/")
-    return Video(video_id(relative), path, local_fingerprint(status), status.st_size)
+    return FoundFile(canonical_uri(path), relative, local_fingerprint(status), status.st_size)
 
 
-def _match_uri(text: str) -> Iterator[Video]:
+def _match_uri(text: str) -> Iterator[FoundFile]:
     glob_at = _GLOB.search(text)
     try:
         if glob_at:
@@ -156,22 +203,23 @@ def _match_uri(text: str) -> Iterator[Video]:
         if not file.path.endswith("/"):
             relative = file.path[len(root) :].lstrip("/")
             fingerprint = f"{file.size_in_bytes}-{file.last_updated_in_seconds}"
-            yield Video(video_id(relative), file.path, fingerprint, file.size_in_bytes)
+            yield FoundFile(file.path, relative, fingerprint, file.size_in_bytes)
 
 
 class FindVideos(beam.PTransform):
     """Inputs as text → PCollection[Video]."""
 
-    def __init__(self, inputs: Iterable[str]) -> None:
-        """Take the inputs as the user wrote them."""
+    def __init__(self, inputs: Iterable[str], out: str) -> None:
+        """Take the inputs as the user wrote them; ids that the tables below `out` know stay."""
         super().__init__()
         self._inputs = list(inputs)
+        self._out = out
 
     def expand(self, root: beam.Pipeline) -> beam.PCollection[Video]:
         """List on a worker: a million names do not fit into a job's description."""
         return (
             root
             | beam.Create([self._inputs])
-            | beam.FlatMap(find_videos).with_output_types(Video)
+            | beam.FlatMap(find_videos, self._out).with_output_types(Video)
             | "SpreadVideos" >> beam.Reshuffle()
         )

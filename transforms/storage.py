@@ -16,6 +16,12 @@ _BLOCK = 8 << 20
 # Copies of remote videos that one step keeps. Little, since segments of one video come one after another,
 # and a worker with many processes and one disk has many such steps.
 CACHE_BYTES = 4 << 30
+PART = "part-0.parquet"  # one video's rows of a table
+_MARKER = "made-by-affectline"
+
+
+class ForeignFilesError(ValueError):
+    """Where affectline would write lie files of somebody else; the message is one sentence for the user."""
 
 
 def is_remote(path: str) -> bool:
@@ -30,7 +36,7 @@ def join(folder: str, *names: str) -> str:
 
 def table_path(out: str, table: str, video_id: str) -> str:
     """Where one video's part of a table lies."""
-    return join(out, table, f"video_id={video_id}", "part-0.parquet")
+    return join(out, table, f"video_id={video_id}", PART)
 
 
 def exists(path: str) -> bool:
@@ -47,14 +53,15 @@ def delete(path: str) -> None:
         Path(path).unlink(missing_ok=True)
 
 
-def write_parquet(table: pa.Table, path: str, temp_dir: str, row_group_rows: int | None = None) -> None:
-    """Write a table so that `path` either holds all of it or is left as it was.
+def write_parquet(table: pa.Table, path: str, out: str, row_group_rows: int | None = None) -> None:
+    """Write a table so that `path`, below the output folder `out`, holds all of it or is left as it was.
 
-    The bytes go to a new file in `temp_dir`, on the same file system, and are renamed when complete.
+    The bytes go to a new scratch file, on the same file system, and are renamed when complete.
     """
-    temp = join(temp_dir, f"{uuid.uuid4().hex}.parquet")
+    temp = join(scratch_folder(out), f"{uuid.uuid4().hex}.parquet")
     if not is_remote(path):
-        os.makedirs(temp_dir, exist_ok=True)
+        claim_private_folder(out)
+        os.makedirs(scratch_folder(out), exist_ok=True)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         try:
             pq.write_table(table, temp, row_group_size=row_group_rows, compression="zstd")
@@ -122,12 +129,34 @@ class LocalCopies:
         self._copies.clear()
 
 
+def private_folder(out: str) -> str:
+    """What affectline keeps below an output folder for itself; nothing else below `out` is ever removed."""
+    return join(out, "_affectline")
+
+
+def claim_private_folder(out: str) -> None:
+    """Create the private folder of a local `out` with its marker; ForeignFilesError when it is another's."""
+    if is_remote(out):
+        return
+    folder = private_folder(out)
+    marker = os.path.join(folder, _MARKER)
+    if os.path.exists(marker):
+        return
+    if os.path.isdir(folder) and os.listdir(folder):
+        raise ForeignFilesError(
+            f"{folder} holds files that affectline did not write; move them, or choose another output folder."
+        )
+    os.makedirs(folder, exist_ok=True)
+    with open(marker, "w", encoding="ascii") as file:
+        file.write("affectline's own files: scratch, lock and the list of sources.\n")
+
+
 def scratch_folder(out: str) -> str:
     """Where files below `out` are written before they get their name; on the same file system."""
-    return join(out, "_tmp")
+    return join(private_folder(out), "scratch")
 
 
 def clear_scratch(out: str) -> None:
     """Remove what a run that was cut off left half written."""
-    if not is_remote(out):
+    if not is_remote(out) and os.path.exists(os.path.join(private_folder(out), _MARKER)):
         shutil.rmtree(scratch_folder(out), ignore_errors=True)

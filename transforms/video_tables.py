@@ -8,6 +8,7 @@ A table may have both, each video in one of them; pandas reads the folder the sa
 
 import json
 import os
+import re
 from collections.abc import Collection
 from functools import lru_cache
 from itertools import count
@@ -16,14 +17,16 @@ from typing import Final, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
 
 from schemas.tables import TABLES
 from transforms.storage import (
+    PART,
+    ForeignFilesError,
     exists,
     is_remote,
     join,
     open_parquet,
-    scratch_folder,
     table_path,
     write_parquet,
 )
@@ -34,6 +37,7 @@ CONTENTS: Final = "affectline.videos"  # key in a compacted file's footer: {vide
 ROW_GROUP_ROWS: Final = 1 << 16  # read at once to get one video's rows
 
 _PREFIX: Final = "video_id="
+_COMPACTED: Final = re.compile(r"part-\d{5}\.parquet$")
 
 
 class Stretch(NamedTuple):
@@ -76,10 +80,47 @@ def _contents(folder: str, stamp: int) -> dict[str, Stretch]:
     raise AssertionError("numbers do not end")
 
 
-def video_ids(folder: str) -> list[str]:
-    """Every video with rows, or with an empty part, in a local table's folder, sorted."""
-    own = {name.removeprefix(_PREFIX) for name in os.listdir(folder) if name.startswith(_PREFIX)}
-    return sorted(own | compacted(folder).keys())
+def list_video_ids(folder: str) -> list[str]:
+    """Every video with rows, or with an empty part, in a table's folder, sorted; none without a folder."""
+    return sorted(_own_ids(folder) | compacted(folder).keys())
+
+
+def _own_ids(folder: str) -> set[str]:
+    """Videos with a part of their own; the folder of one whose writing was cut off holds none."""
+    if is_remote(folder):
+        [found] = FileSystems.match([join(folder, f"{_PREFIX}*", PART)])
+        return {file.path.split("/")[-2].removeprefix(_PREFIX) for file in found.metadata_list}
+    if not os.path.isdir(folder):
+        return set()
+    names = (name for name in os.listdir(folder) if name.startswith(_PREFIX))
+    return {name.removeprefix(_PREFIX) for name in names if os.path.exists(os.path.join(folder, name, PART))}
+
+
+def foreign_names(folder: str) -> list[str]:
+    """Names in a table's folder that are not ours, sorted; readers pass over hidden ones, so these do too."""
+    if is_remote(folder):
+        [found] = FileSystems.match([join(folder, "**")])
+        inner = (file.path.removeprefix(folder).lstrip("/") for file in found.metadata_list)
+        names = {path.partition("/")[0] for path in inner} - {""}
+    else:
+        names = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+    return sorted(name for name in names if not (name.startswith((".", _PREFIX)) or _COMPACTED.match(name)))
+
+
+def is_part(path: str) -> bool:
+    """Whether a path below a table's folder is of a file that holds rows."""
+    folder, _, name = path.rpartition("/")
+    return bool(_COMPACTED.match(name)) if not folder else folder.startswith(_PREFIX) and name == PART
+
+
+def require_own_tables(out: str) -> None:
+    """ForeignFilesError when a table's folder below `out` holds what affectline did not write."""
+    for table in TABLES:
+        if names := foreign_names(join(out, table)):
+            raise ForeignFilesError(
+                f"{join(out, table)} holds files that affectline did not write, {names[0]} among them; "
+                "choose another output folder."
+            )
 
 
 def has_rows(out: str, table: str, video_id: str) -> bool:
@@ -149,13 +190,13 @@ def drop_compacted(out: str, ids: Collection[str]) -> None:
         held = compacted(folder)
         for path in sorted({held[video_id].path for video_id in ids if video_id in held}):
             contents = {key: stretch.rows for key, stretch in held.items() if stretch.path == path}
-            _rewrite(path, contents, ids, scratch_folder(out))
+            _rewrite(path, contents, ids, out)
         _contents.cache_clear()
 
 
-def _rewrite(path: str, contents: dict[str, int], ids: Collection[str], temp_dir: str) -> None:
+def _rewrite(path: str, contents: dict[str, int], ids: Collection[str], out: str) -> None:
     kept = {video_id: rows for video_id, rows in contents.items() if video_id not in ids}
     table = open_parquet(path).read()
     mask = pc.is_in(table["video_id"].cast(pa.string()), pa.array(sorted(kept), pa.string()))
     metadata = (table.schema.metadata or {}) | {CONTENTS.encode(): json.dumps(kept).encode()}
-    write_parquet(table.filter(mask).replace_schema_metadata(metadata), path, temp_dir, ROW_GROUP_ROWS)
+    write_parquet(table.filter(mask).replace_schema_metadata(metadata), path, out, ROW_GROUP_ROWS)

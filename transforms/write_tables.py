@@ -9,7 +9,7 @@ from schemas.elements import Video
 from schemas.settings import Settings
 from schemas.tables import TABLES
 from transforms import metrics
-from transforms.storage import delete, scratch_folder, table_path, write_parquet
+from transforms.storage import delete, table_path, write_parquet
 from transforms.tables import tabulate
 from transforms.timeline import Timeline
 from transforms.video_tables import has_rows, read_rows
@@ -23,7 +23,7 @@ def write_video(tables: Mapping[str, pa.Table], video_id: str, out: str) -> None
     """
     delete(table_path(out, "videos", video_id))
     for name in TABLES:
-        write_parquet(tables[name], table_path(out, name, video_id), scratch_folder(out))
+        write_parquet(tables[name], table_path(out, name, video_id), out)
 
 
 def _write(timeline: Timeline, settings: Settings, out: str) -> str:

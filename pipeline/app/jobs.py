@@ -21,7 +21,7 @@ from schemas.tables import TABLES
 from transforms.decoder import Decoder
 from transforms.progress import total
 from transforms.video import UnreadableVideoError
-from transforms.video_tables import read_rows, video_ids
+from transforms.video_tables import list_video_ids, read_rows
 
 MAX_JOBS: Final = 8
 """Videos kept at a time, with all that was made of them."""
@@ -255,7 +255,7 @@ def _duration_s(video: Path) -> float:
 
 
 def _video_row(out: Path) -> dict[str, Any]:
-    [video_id] = video_ids(str(out / "videos"))
+    [video_id] = list_video_ids(str(out / "videos"))
     [row] = read_rows(str(out), "videos", video_id).to_pylist()
     return row
 

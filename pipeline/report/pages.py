@@ -31,7 +31,7 @@ from schemas.emotions import COLORS, EMOTIONS
 from schemas.settings import Settings
 from transforms.decoder import Decoder
 from transforms.storage import is_remote
-from transforms.video_tables import video_ids
+from transforms.video_tables import list_video_ids
 
 _MOMENTS_PICTURED = 24  # of one video, the surest first: each means seeking in the file
 _PEOPLE = 250  # with a chart each; a page of a crowd lists the others in a table
@@ -65,7 +65,7 @@ def check_tables(out: str) -> list[str]:
     folder = os.path.join(out, "videos")
     if not os.path.isdir(folder):
         raise UsageError(f"{out} holds no tables; give the folder that `affectline run -o` wrote.")
-    ids = video_ids(folder)
+    ids = list_video_ids(folder)
     for video_id in ids:
         if not _SAFE_ID.fullmatch(video_id):
             raise UsageError(f"{out} holds a video with the id {video_id!r}, which no run writes.")
