@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+PACKAGES = ("schemas", "models", "transforms", "pipeline")
 VERSION = re.search(r'VERSION = "(.+)"', (HERE / "schemas/__init__.py").read_text(encoding="utf-8"))[1]
 
 RUN = [
@@ -71,16 +72,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
-    packages=[
-        "schemas",
-        "models",
-        "models.architectures",
-        "models.detectors",
-        "transforms",
-        "pipeline",
-        "pipeline.app",
-        "pipeline.report",
-    ],
+    packages=find_packages(include=[f"{name}{below}" for name in PACKAGES for below in ("", ".*")]),
     package_data={
         "models": ["weights/*.keras"],
         "pipeline": ["data/*.mp4"],
@@ -95,5 +87,5 @@ setup(
         "test": TEST,
         "all": sorted({*TRAIN, *APP, *DATAFLOW, *TEST}),
     },
-    entry_points={"console_scripts": ["affectline=pipeline.cli:main"]},
+    entry_points={"console_scripts": ["affectline=pipeline.cli.main:main"]},
 )

@@ -20,19 +20,15 @@ import click
 import keras
 import numpy as np
 
-import models.output  # noqa: F401 - registers the layer that saved models end in
+import models.classify.output  # noqa: F401 - registers the layer that saved models end in
 from benchmarks.detection import table
-from models.calibration import blurred, recalibrate_held_out, shrunk
-from models.classifier import Classifier, ModelSpec, read_model_spec
-from models.data import (
-    FaceSet,
-    hard_labels,
-    read_parquet,
-    read_training,
-)
-from models.litert import add_litert
-from models.prior import change_prior
-from models.sharpness import sharpness
+from models.classify.classifier import Classifier
+from models.classify.litert import add_litert
+from models.classify.prior import change_prior
+from models.classify.sharpness import sharpness
+from models.classify.spec import ModelSpec, read_model_spec
+from models.training.calibration import blurred, recalibrate_held_out, shrunk
+from models.training.data import FaceSet, hard_labels, read_parquet, read_training
 from schemas.emotions import EMOTIONS
 
 TAUS: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

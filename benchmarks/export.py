@@ -25,10 +25,10 @@ import tensorflow as tf
 from keras import layers
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-import models.output  # noqa: F401 - registers the layer that saved models end in
+import models.classify.output  # noqa: F401 - registers the layer that saved models end in
 from benchmarks.detection import table
-from models.classifier import read_model_spec
-from models.data import read_parquet
+from models.classify.spec import read_model_spec
+from models.training.data import read_parquet
 
 BATCH: Final = 64
 THREADS: Final = 2

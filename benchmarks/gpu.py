@@ -19,7 +19,8 @@ import tensorflow as tf
 from skimage import data
 
 from benchmarks.detection import table
-from models.classifier import Classifier, keras_graphs, read_model_spec
+from models.classify.classifier import Classifier, keras_graphs
+from models.classify.spec import read_model_spec
 from models.detectors import make_detector
 
 BATCHES: Final = (1, 8, 64, 256, 1024, 4096)

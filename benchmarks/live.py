@@ -21,10 +21,10 @@ import cv2
 import numpy as np
 from skimage import data
 
-from models.classifier import load_classifier
+from models.classify.classifier import load_classifier
 from models.detectors import make_detector
-from pipeline.app.live import LiveFaces
 from pipeline.app.server import LIVE_MIN_FACE
+from pipeline.live.live import LiveFaces
 
 FPS = 30
 WARM_UP = 2 * FPS

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from transforms.shots import SIGNATURE_BYTES, find_shots
-from transforms.smoothing import smooth
-from transforms.tracking import APPEARANCE_BYTES, track_faces
+from transforms.timelines.shots import SIGNATURE_BYTES, find_shots
+from transforms.timelines.smoothing import smooth
+from transforms.timelines.tracking import APPEARANCE_BYTES, track_faces
 
 
 def run(hours: float, faces: int, rate: float) -> None:

@@ -30,12 +30,12 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from schemas.elements import OK, Face, Sample, SegmentEnd, Video, VideoInfo
 from schemas.settings import Settings
-from tests.clips import astronaut_clip
-from transforms.blocks import Pack
-from transforms.shots import SIGNATURE_BYTES
-from transforms.track_faces import SmoothEmotions, TrackFaces
-from transforms.tracking import APPEARANCE_BYTES
-from transforms.write_tables import WriteTables
+from tests.helpers.clips import astronaut_clip
+from transforms.steps.pack_rows import Pack
+from transforms.steps.track_faces import SmoothEmotions, TrackFaces
+from transforms.steps.write_tables import WriteTables
+from transforms.timelines.shots import SIGNATURE_BYTES
+from transforms.timelines.tracking import APPEARANCE_BYTES
 
 _TENTHS = 10
 _RATE = 5

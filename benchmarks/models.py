@@ -40,7 +40,7 @@ def measure(name: str, seconds: float) -> tuple[float, float]:
     import numpy as np
     import tensorflow as tf
 
-    from models.registry import build_at_random, get_architecture
+    from models.architectures.registry import build_at_random, get_architecture
 
     network = build_at_random(get_architecture(name))
     shape = (BATCH, *network.input_shape[1:])
@@ -59,8 +59,8 @@ def measure_training(name: str, seconds: float, policy: str) -> float:
     import keras
     import numpy as np
 
-    from models.fitting import with_class_logits
-    from models.registry import build_at_random, get_architecture
+    from models.architectures.registry import build_at_random, get_architecture
+    from models.training.fitting import with_class_logits
 
     keras.config.set_dtype_policy(policy)
     network = with_class_logits(build_at_random(get_architecture(name)))
@@ -78,7 +78,7 @@ def measure_training(name: str, seconds: float, policy: str) -> float:
 
 def main() -> None:
     """Print one line a model."""
-    from models.registry import ARCHITECTURES
+    from models.architectures.registry import ARCHITECTURES
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=ARCHITECTURES, default=[*ARCHITECTURES])

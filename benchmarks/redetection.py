@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 from benchmarks.detection import table
-from models.data import read_parquet
 from models.detectors import DETECTORS, Box, Detector, make_detector
+from models.training.data import read_parquet
 
 SIDE: Final = 144  # pixels of the enlarged picture
 MARGIN: Final = 72  # pixels around it

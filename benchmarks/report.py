@@ -11,9 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.compact import compact, describe
+from pipeline.commands.compact import compact, describe
 from pipeline.report.pages import check_tables, write_report
-from tests import synthetic
+from tests.helpers import synthetic
 
 
 def main() -> None:

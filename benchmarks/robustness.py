@@ -23,12 +23,13 @@ import numpy as np
 
 from benchmarks.detection import table
 from benchmarks.redetection import MARGIN, SIDE, compose, load_detectors, redetect
-from models.calibration import blurred, shrunk
-from models.classifier import Classifier, load_classifier, make_crop
-from models.data import FaceSet, read_parquet
+from models.classify.classifier import Classifier, load_classifier
+from models.classify.crop import make_crop
+from models.classify.crop_spec import CropSpec
 from models.detectors import Box, Detector, FaceFrame, face_frame
-from models.evaluation import expected_calibration_error
-from models.spec import CropSpec
+from models.training.calibration import blurred, shrunk
+from models.training.data import FaceSet, read_parquet
+from models.training.evaluation import expected_calibration_error
 from schemas.emotions import EMOTIONS
 
 # All pictures at once, uint8 [N, 48, 48], to as many of the same form.

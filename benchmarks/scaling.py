@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np  # noqa: E402
 
-from models.classifier import ModelSpec  # noqa: E402
+from models.classify.spec import ModelSpec  # noqa: E402
 from schemas.elements import Face, Sample, Video  # noqa: E402
 from schemas.settings import Settings  # noqa: E402
 
@@ -51,12 +51,12 @@ def measure(paths: Sequence[str], model: str) -> Rates:
     """Run the pipeline over videos and put what it took into amounts for an hour of video."""
     import cv2
 
-    from models.classifier import read_model_spec
+    from models.classify.spec import read_model_spec
     from pipeline.build import Execution
-    from pipeline.local import run_wave
+    from pipeline.run.local import run_wave
     from schemas.tables import TABLES
-    from transforms import metrics
-    from transforms.find_videos import find_videos
+    from transforms.steps import metrics
+    from transforms.video.inputs import find_videos
 
     cv2.setNumThreads(1)
     settings, spec = Settings(model=model), read_model_spec(model)
@@ -103,10 +103,11 @@ def _cpu_seconds() -> tuple[float, float]:
 def _record_bytes(videos: Sequence[Video], settings: Settings, spec: ModelSpec) -> tuple[float, float, float]:
     """Mean bytes of a face and of a sample in their blocks, and of a FaceCrop, from the first faces found."""
     from models.detectors import make_detector
-    from transforms.blocks import make_block
-    from transforms.decoder import Decoder
-    from transforms.detect_faces import look_at, thumbnail_interval
-    from transforms.video import SampledFrame
+    from transforms.faces.look import look_at
+    from transforms.faces.thumbnails import thumbnail_interval
+    from transforms.tables.blocks import make_block
+    from transforms.video.decoder import Decoder
+    from transforms.video.records import SampledFrame
 
     detector = make_detector(settings.detector, settings.min_face)
     every = thumbnail_interval(settings.sampling_rate)

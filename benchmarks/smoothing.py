@@ -35,10 +35,11 @@ from scipy.optimize import minimize_scalar
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.calibration import calibration_error
-from models.classifier import load_classifier, read_model_spec
-from models.data import HELD_OUT, held_out_rows, read_parquet, read_training
+from models.classify.classifier import load_classifier
+from models.classify.spec import read_model_spec
+from models.training.data import HELD_OUT, held_out_rows, read_parquet, read_training
 from schemas.emotions import EMOTIONS
-from transforms.smoothing import SMOOTHING_METHODS, smooth
+from transforms.timelines.smoothing import SMOOTHING_METHODS, smooth
 
 Floats = NDArray[np.float64]
 

@@ -36,8 +36,8 @@ from skimage import data
 
 from benchmarks.detection import table
 from benchmarks.memory import resident_mb
-from transforms.decoder import Decoder
-from transforms.video import SampledFrame
+from transforms.video.decoder import Decoder
+from transforms.video.records import SampledFrame
 
 FPS: Final = Fraction(5)
 FER_FRAMES: Final = 200  # enough for a mean; fer takes its time
@@ -169,10 +169,11 @@ def run(video: Path, scratch: Path, *options: str) -> Run:
 def stages(frames: Sequence[SampledFrame], costs: dict[str, list[Cost]]) -> int:
     """Each stage alone over the same frames; the number of faces."""
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # as in a run; read when TensorFlow starts
-    from models.classifier import load_classifier
+    from models.classify.classifier import load_classifier
     from models.detectors import make_detector
-    from transforms.detect_faces import look_at, thumbnail_interval
-    from transforms.sample_frames import CHUNK_FRAMES
+    from transforms.faces.look import look_at
+    from transforms.faces.thumbnails import thumbnail_interval
+    from transforms.video.chunks import CHUNK_FRAMES
 
     detector, classifier = make_detector("mtcnn"), load_classifier("default")
     detector.detect([frame.image for frame in frames[:CHUNK_FRAMES]])

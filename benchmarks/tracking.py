@@ -33,8 +33,8 @@ from skimage import data
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from transforms.shots import SIGNATURE_BYTES, find_shots, frame_signature
-from transforms.tracking import APPEARANCE_BYTES, MAX_ABSENCE_S, describe_face, track_faces
+from transforms.timelines.shots import SIGNATURE_BYTES, find_shots, frame_signature
+from transforms.timelines.tracking import APPEARANCE_BYTES, MAX_ABSENCE_S, describe_face, track_faces
 
 Image = NDArray[np.uint8]
 Path3 = Callable[[float], tuple[float, float, float]]  # time to x, y of the face's centre and its height

@@ -3,7 +3,8 @@
 import sys
 from typing import Any, Final
 
-from pipeline.cli import main, run
+from pipeline.cli.main import main
+from pipeline.cli.videos import run
 
 # A template's launch names these as Beam does, and Beam's word wins.
 _BEAMS: Final = ("runner", "project", "region")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from pipeline.cli import run
+from pipeline.cli.videos import run
 
 FILE: Final = Path(__file__).with_name("metadata.json")
 

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.transforms.util import ReshufflePerKey
 
-from models.classifier import ModelSpec
+from models.classify.spec import ModelSpec
 from schemas.elements import Segment, Video
 from schemas.settings import Settings
-from transforms import plan_segments, sample_frames
-from transforms.blocks import Pack
-from transforms.classify_emotions import ClassifyEmotions
-from transforms.detect_faces import DetectFaces
-from transforms.plan_segments import PlanSegments
-from transforms.sample_frames import SampleFrames
-from transforms.storage import is_remote
-from transforms.track_faces import SmoothEmotions, TrackFaces
-from transforms.write_tables import WriteTables
+from transforms.remote import is_remote
+from transforms.steps import plan_segments, sample_frames
+from transforms.steps.classify_emotions import ClassifyEmotions
+from transforms.steps.detect_faces import DetectFaces
+from transforms.steps.pack_rows import Pack
+from transforms.steps.plan_segments import PlanSegments
+from transforms.steps.sample_frames import SampleFrames
+from transforms.steps.track_faces import SmoothEmotions, TrackFaces
+from transforms.steps.write_tables import WriteTables
 
 # Segments that are worth a copy of a remote video: few copies, and still many tasks for many workers.
 _SEGMENTS_A_COPY = 10

@@ -1,14 +1,13 @@
 """The small records that travel between pipeline steps.
 
-Each is a NamedTuple with a RowCoder, so that Beam shuffles it with a deterministic, compact
-encoding. Times are integer microseconds after the video's first decodable frame; boxes are pixels
+Each is a NamedTuple; `transforms.steps` gives each a RowCoder, so that Beam shuffles it with a deterministic,
+compact encoding. Times are integer microseconds after the video's first decodable frame; boxes are pixels
 of the upright picture. Frames and crops are not here: they never leave their fused stage.
 """
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import apache_beam as beam
 import pyarrow as pa
 
 from schemas.emotions import EMOTIONS
@@ -135,6 +134,3 @@ BLOCK_COLUMNS: Final = {
         ]
     ),
 }
-
-for _element in ELEMENTS:
-    beam.coders.registry.register_coder(_element, beam.coders.RowCoder)

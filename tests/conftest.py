@@ -1,13 +1,60 @@
 """What many tests need."""
 
+import os
 from pathlib import Path
 
+import apache_beam.io.filesystems as beam_filesystems
 import pytest
+from apache_beam.io.filesystem import FileMetadata, MatchResult
 
-from tests.tiny_model import save_untrained_model
+from tests.helpers.tiny_model import save_untrained_model
 
 
 @pytest.fixture(scope="session")
 def untrained_model(tmp_path_factory) -> Path:
     """A saved cnn48 with random weights."""
     return save_untrained_model(tmp_path_factory.mktemp("model") / "untrained.keras")
+
+
+@pytest.fixture
+def remote(tmp_path, monkeypatch):
+    """A stand-in for a remote file system: `mem://` paths kept below a folder."""
+
+    def local(path):
+        target = tmp_path / "remote" / path.removeprefix("mem://")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    class Fake:
+        @staticmethod
+        def open(path, mime_type=None, compression_type=None):
+            return open(local(path), "rb")
+
+        @staticmethod
+        def create(path, mime_type=None, compression_type=None):
+            return open(local(path), "wb")
+
+        @staticmethod
+        def exists(path):
+            return local(path).exists()
+
+        @staticmethod
+        def delete(paths):
+            for path in paths:
+                local(path).unlink()
+
+        @staticmethod
+        def rename(sources, targets):
+            for source, target in zip(sources, targets, strict=True):
+                os.replace(local(source), local(target))
+
+        @staticmethod
+        def join(base, *names):
+            return "/".join([base, *names])
+
+        @staticmethod
+        def match(patterns):
+            return [MatchResult(patterns[0], [FileMetadata("mem://x", 1)])]
+
+    monkeypatch.setattr(beam_filesystems, "FileSystems", Fake)
+    return local

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from models.architectures import FER2013_CROP
 from models.architectures.resnet50_hybrid import recipe
-from models.spec import Architecture, Phase
+from models.architectures.spec import Architecture, Phase
 
 if TYPE_CHECKING:
     import keras

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from models.architectures import FER2013_CROP
-from models.spec import Architecture, Augmentation, Phase, Recipe
+from models.architectures.spec import Architecture, Augmentation, Phase, Recipe
 
 if TYPE_CHECKING:
     import keras

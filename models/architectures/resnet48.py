@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from models.architectures import FER2013_CROP
-from models.spec import Architecture, Augmentation, Phase, Recipe
+from models.architectures.spec import Architecture, Augmentation, Phase, Recipe
 
 if TYPE_CHECKING:
     import keras
@@ -78,7 +78,7 @@ RESNET48 = Architecture(
     parameters=3_219_879,
     trainable_parameters=3_214_823,
     crop=FER2013_CROP,
-    # From random weights; models/weights/train.py is how the shipped ones were made.
+    # From random weights; models/training/train_weights.py is how the shipped ones were made.
     recipe=Recipe(
         phases=(
             Phase(

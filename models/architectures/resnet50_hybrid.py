@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from models.architectures import FER2013_CROP
-from models.spec import Architecture, Augmentation, Phase, Recipe
+from models.architectures.spec import Architecture, Augmentation, Phase, Recipe
 
 if TYPE_CHECKING:
     import keras
@@ -25,8 +25,8 @@ def build(architecture: Architecture, to_rgb: Literal["repeat", "learned"]) -> "
     import keras
     from keras import layers
 
-    from models.backbones import apply_backbone
-    from models.layers import ChannelAttention, SpatialAttention, TransformerBlock
+    from models.architectures.backbones import apply_backbone
+    from models.architectures.layers import ChannelAttention, SpatialAttention, TransformerBlock
 
     size = architecture.input_size
     inputs = keras.Input((size, size, architecture.channels), name="pixels")

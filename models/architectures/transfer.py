@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from models.architectures import FER2013_CROP
 from models.architectures.resnet50_hybrid import BACKBONE_SIZE, classify, grey_to_rgb, phases, recipe
-from models.spec import Architecture, Augmentation, Phase, Recipe
+from models.architectures.spec import Architecture, Augmentation, Phase, Recipe
 
 if TYPE_CHECKING:
     import keras
@@ -19,7 +19,7 @@ def build_efficientnetb2(architecture: Architecture) -> "keras.Model":
     import keras
     from keras import layers
 
-    from models.backbones import apply_backbone
+    from models.architectures.backbones import apply_backbone
 
     size = architecture.input_size
     inputs = keras.Input((size, size, architecture.channels), name="pixels")
@@ -40,7 +40,7 @@ def build_rival(architecture: Architecture, application: str) -> "keras.Model":
     import keras
     from keras import layers
 
-    from models.backbones import apply_backbone
+    from models.architectures.backbones import apply_backbone
 
     size = architecture.input_size
     inputs = keras.Input((size, size, architecture.channels), name="pixels")

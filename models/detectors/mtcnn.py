@@ -19,9 +19,9 @@ import joblib
 import numpy as np
 import tensorflow as tf
 
-from models.cores import cores
 from models.detectors.boxes import Box, check_image, finish, resize
 from models.detectors.frames import roll_of
+from models.thread_pool import cores
 
 _CELL: Final = 12  # pixels; side of the square that P-Net judges
 _STRIDE: Final = 2  # pixels from one such square to the next

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from models.classifier import Classifier, read_model_spec
+from models.classify.classifier import Classifier
+from models.classify.spec import read_model_spec
 from models.detectors import DETECTORS, Detector, make_detector
 from pipeline.errors import UsageError
-from transforms.smoothing import SMOOTHING_METHODS
+from transforms.timelines.smoothing import SMOOTHING_METHODS
 
 DEFAULT_DETECTOR, DEFAULT_SMOOTHING = "mtcnn", "hmm"
 

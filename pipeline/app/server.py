@@ -31,7 +31,6 @@ from models.detectors import DEFAULT_MIN_FACE
 from pipeline.app.engines import Choice, Engines
 from pipeline.app.guard import Guard, is_loopback
 from pipeline.app.jobs import Jobs
-from pipeline.app.live import LiveFaces
 from pipeline.app.uploads import (
     MAX_FRAME_BYTES,
     MAX_FRAME_PIXELS,
@@ -45,10 +44,11 @@ from pipeline.app.uploads import (
     receive,
     video_ending,
 )
+from pipeline.draw.overlay import draw_face
 from pipeline.errors import UsageError
-from pipeline.overlay import draw_face
+from pipeline.live.live import LiveFaces
 from schemas.emotions import COLORS, EMOTIONS
-from transforms.pictures import UnreadablePictureError, find_faces, read_picture
+from transforms.faces.pictures import UnreadablePictureError, find_faces, read_picture
 
 LIVE_MIN_FACE: Final = 0.15  # of the shorter side: who is before a camera is near it, and larger is faster
 MAX_LIVE: Final = 2

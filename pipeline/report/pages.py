@@ -29,9 +29,9 @@ from pipeline.report.summarize import (
 from schemas import VERSION
 from schemas.emotions import COLORS, EMOTIONS
 from schemas.settings import Settings
-from transforms.decoder import Decoder
-from transforms.storage import is_remote
-from transforms.video_tables import list_video_ids
+from transforms.remote import is_remote
+from transforms.tables.rows import list_video_ids
+from transforms.video.decoder import Decoder
 
 _MOMENTS_PICTURED = 24  # of one video, the surest first: each means seeking in the file
 _PEOPLE = 250  # with a chart each; a page of a crowd lists the others in a table

@@ -11,9 +11,9 @@ import pyarrow as pa
 from schemas.elements import DECODE_ERROR
 from schemas.emotions import EMOTIONS
 from schemas.tables import TABLES
-from transforms.tables import sample_spans
-from transforms.timeline import rows_by_track
-from transforms.video_tables import read_rows
+from transforms.tables.rows import read_rows
+from transforms.timelines.gather import rows_by_track
+from transforms.timelines.tabulate import sample_spans
 
 NEUTRAL = EMOTIONS.index("neutral")
 _MOMENTS = 4  # of each person

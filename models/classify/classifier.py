@@ -1,0 +1,194 @@
+"""Inference: a loaded model, and the batches it computes.
+
+Keras is imported only where it really runs a model.
+"""
+
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+
+from models.classify.litert import MEMBER, LitertRunner
+from models.classify.sharpness import sharpness, soften
+from models.classify.spec import ModelSpec, read_model_spec
+from models.thread_pool import cores
+from schemas.emotions import EMOTIONS, emotion_columns
+
+# Batches are padded to one of a few sizes: one traced graph each, and no other ever. On a CPU larger ones
+# are no quicker, and with one core a batch several run at a time. A GPU needs many faces at once, and has
+# one size alone: another could give other digits in half precision.
+CPU_BATCH_SIZES: Final = (1, 8)
+GPU_BATCH_SIZE: Final = 256  # at most; halved until it fits, and what is not filled is wasted
+
+
+def load_network(spec: ModelSpec) -> Any:
+    """The saved Keras model: pixels [N, input_size, input_size, channels], 0 to 255, to probabilities."""
+    import keras
+
+    import models.classify.output  # noqa: F401 - registers the output layer that the file names
+
+    return keras.models.load_model(spec.path, compile=False)
+
+
+# One full batch, uint8 [N, H, W, C], to probabilities float32 [N, K]; may be called from several threads.
+_Run = Callable[[np.ndarray], np.ndarray]
+
+
+def keras_graphs(spec: ModelSpec, in_half: bool) -> Callable[[int], Any]:
+    """The model as a TensorFlow graph for each size of batch; `in_half`: see `compute_in_half`."""
+    import tensorflow as tf
+
+    model = load_network(spec)
+    if in_half:
+        compute_in_half(model)
+
+    @tf.function
+    def probabilities(pixels: Any) -> Any:
+        return model(tf.cast(pixels, tf.float32), training=False)
+
+    @cache
+    def graph(size: int) -> Any:
+        shape = (size, spec.input_size, spec.input_size, spec.channels)
+        return probabilities.get_concrete_function(tf.TensorSpec(shape, tf.uint8))
+
+    return graph
+
+
+def _keras_run(spec: ModelSpec, in_half: bool) -> _Run:
+    import tensorflow as tf
+
+    graph = keras_graphs(spec, in_half)
+    return lambda pixels: graph(len(pixels))(tf.constant(pixels)).numpy()
+
+
+def _litert_run(spec: ModelSpec) -> _Run:
+    with zipfile.ZipFile(spec.path) as archive:
+        content = archive.read(MEMBER)
+    # Interpreters that no thread uses, by size of batch: an interpreter computes one batch at a time.
+    idle: defaultdict[int, list[LitertRunner]] = defaultdict(list)
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        size = len(pixels)
+        try:
+            runner = idle[size].pop()
+        except IndexError:
+            runner = LitertRunner(content, size)
+        probabilities = runner(pixels)
+        idle[size].append(runner)
+        return probabilities
+
+    return run
+
+
+class Classifier:
+    """A loaded model. `classes`, `input_size`, `channels`, `crop` and `sha256` are those of its `spec`.
+
+    `batch_sizes` are those it computes. On a CPU it runs the file's LiteRT form where there is one; on a GPU
+    all layers but the last two compute in half precision, with float32 weights.
+    """
+
+    def __init__(self, spec: ModelSpec, batch_size: int = GPU_BATCH_SIZE) -> None:
+        """Load the model; a GPU computes `batch_size` faces at a time, or what `warm_up` finds to fit."""
+        import tensorflow as tf
+
+        self.spec = spec
+        self.classes = spec.classes
+        self.input_size = spec.input_size
+        self.channels = spec.channels
+        self.crop = spec.crop
+        self.sha256 = spec.sha256
+        self._shape = (spec.input_size, spec.input_size, spec.channels)
+        self._on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        self._out_of_memory = tf.errors.ResourceExhaustedError
+        self.batch_sizes: tuple[int, ...] = (batch_size,) if self._on_gpu else CPU_BATCH_SIZES
+        self._run = _litert_run(spec) if spec.litert and not self._on_gpu else _keras_run(spec, self._on_gpu)
+
+    def warm_up(self) -> None:
+        """Compute a batch of each size, so that none has to be traced later; on a GPU find one that fits."""
+        while True:
+            try:
+                for size in self.batch_sizes:
+                    self._compute(np.zeros((size, *self._shape), np.uint8))
+                return
+            except self._out_of_memory:
+                size = self.batch_sizes[-1]
+                if size == 1:
+                    raise
+                self.batch_sizes = (size // 2,)
+
+    def predict(self, crops: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities of each face, whatever faces are beside it.
+
+        crops: uint8 [N, input_size, input_size, channels], N >= 0.
+
+        Returns float32 [N, len(classes)], rows summing to 1. Raises ValueError for another shape or dtype.
+        """
+        if crops.dtype != np.uint8 or crops.shape[1:] != self._shape:
+            raise ValueError(
+                f"The model '{self.spec.name}' takes crops uint8 [N, {', '.join(map(str, self._shape))}], "
+                f"not {crops.dtype} {list(crops.shape)}."
+            )
+        largest = self.batch_sizes[-1]
+        batches = [crops[start : start + largest] for start in range(0, len(crops), largest)]
+        none = np.empty((0, len(self.classes)), np.float32)
+        computed = map(self._compute, batches) if self._on_gpu else cores().map(self._compute, batches)
+        probabilities = np.concatenate([none, *computed])
+        if self.spec.softening:
+            return soften(probabilities, sharpness(crops), self.spec.softening)
+        return probabilities
+
+    def slots(self, faces: int) -> int:
+        """How many faces are computed, with those that only fill batches up, when so many are asked for."""
+        largest = self.batch_sizes[-1]
+        full, rest = divmod(faces, largest)
+        return full * largest + (self._padded(rest) if rest else 0)
+
+    def _padded(self, faces: int) -> int:
+        return next(size for size in self.batch_sizes if size >= faces)
+
+    def _compute(self, batch: np.ndarray) -> np.ndarray:
+        size = self._padded(len(batch))
+        padded = np.zeros((size, *self._shape), dtype=np.uint8)
+        padded[: len(batch)] = batch
+        return self._run(padded)[: len(batch)]
+
+    def predict_emotions(self, crops: np.ndarray) -> np.ndarray:
+        """As `predict`, with one column for each of the seven emotions, whichever the model knows.
+
+        crops: uint8 [N, input_size, input_size, channels], N >= 0.
+
+        Returns float32 [N, 7] in the order of EMOTIONS: nan for a class that the model does not know
+        (unknown is not absent), the others sum to 1. Raises ValueError as `predict` does, and when the
+        model itself gives no number.
+        """
+        probabilities = self.predict(crops)
+        if not np.isfinite(probabilities).all():
+            raise ValueError(f"The model '{self.spec.name}' gives no numbers for a face; train it again.")
+        emotions = np.full((len(crops), len(EMOTIONS)), np.nan, dtype=np.float32)
+        emotions[:, emotion_columns(self.classes)] = probabilities
+        return emotions
+
+
+def compute_in_half(model: Any) -> None:
+    """Let a Keras model compute in float16, all but its last two layers; the weights stay float32."""
+    from keras import Model
+
+    def halve(layers: list[Any]) -> None:
+        for layer in layers:
+            if isinstance(layer, Model):
+                halve(layer.layers)
+            else:
+                layer.dtype_policy = "mixed_float16"
+
+    halve(model.layers[:-2])  # logits and probabilities are what is left
+
+
+def load_classifier(name_or_path: str, batch_size: int = GPU_BATCH_SIZE) -> Classifier:
+    """Load a saved model by the name of its weights in the package, or from a .keras file.
+
+    batch_size: on a GPU, the most faces computed at a time. Raises ValueError as `read_model_spec` does.
+    """
+    return Classifier(read_model_spec(name_or_path), batch_size)

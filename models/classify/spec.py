@@ -1,0 +1,96 @@
+"""What a saved model says about itself, read without loading it."""
+
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from models.classify.crop_spec import CropSpec
+from models.classify.litert import MEMBER
+from models.classify.sharpness import Softening
+from schemas.emotions import EMOTIONS
+
+_WEIGHTS: Final = Path(__file__).parent.parent / "weights"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a saved model says about itself.
+
+    name: as asked for. sha256: hex digest of the file. classes: in the order of its probabilities.
+    channels: 1 for grey, 3 for RGB. prior: the shares of the classes that its probabilities assume;
+    None: unknown. softening: None where confidence does not depend on sharpness. litert: whether the
+    file holds the form that runs fast on a CPU.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    architecture: str
+    classes: tuple[str, ...]
+    input_size: int
+    channels: int
+    crop: CropSpec
+    prior: tuple[float, ...] | None
+    softening: Softening | None
+    litert: bool
+
+
+def read_model_spec(name_or_path: str) -> ModelSpec:
+    """The description in a saved model's file, read without loading the model.
+
+    name_or_path: the name of weights in the package, such as "default", or a path ending in .keras.
+
+    Raises ValueError when there is no such model or the file is not one of ours.
+    """
+    path = _find(name_or_path)
+    foreign = f"'{path}' is not a model saved by affectline train; give such a .keras file."
+    try:
+        with zipfile.ZipFile(path) as archive:
+            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+            litert = MEMBER in archive.namelist()
+        settings = {layer["class_name"]: layer["config"] for layer in layers}
+        pixels, output = settings["InputLayer"], settings["ClassProbabilities"]
+    except (zipfile.BadZipFile, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(foreign) from error
+    classes = tuple(output["classes"])
+    if len({*classes} & {*EMOTIONS}) != len(classes):
+        raise ValueError(
+            f"The model '{path}' knows the classes {', '.join(classes)}; "
+            f"its classes must be among {', '.join(EMOTIONS)}, each once."
+        )
+    _, size, _, channels = pixels["batch_shape"]
+    # Files from before these settings were kept do not have them.
+    prior, softening = output.get("prior"), output.get("softening")
+    return ModelSpec(
+        name=name_or_path,
+        path=path,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        architecture=output["architecture"],
+        classes=classes,
+        input_size=size,
+        channels=channels,
+        crop=CropSpec(**output["crop"]),
+        prior=tuple(prior["assumed"]) if prior else None,
+        softening=Softening(**softening) if softening else None,
+        litert=litert,
+    )
+
+
+def shipped_weights() -> list[str]:
+    """The names of the saved models in the package."""
+    return sorted(file.stem for file in _WEIGHTS.glob("*.keras"))
+
+
+def _find(name_or_path: str) -> Path:
+    if name_or_path.endswith(".keras"):
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise ValueError(f"There is no model file '{path}'; check the path.")
+        return path
+    if name_or_path not in shipped_weights():
+        choices = ", ".join([*shipped_weights(), "or the path of a .keras file"])
+        raise ValueError(f"There is no model '{name_or_path}'; choose {choices}.")
+    return _WEIGHTS / f"{name_or_path}.keras"

@@ -1,0 +1,1 @@
+"""Looking at models: lists, diagrams, and what one sees in a face."""

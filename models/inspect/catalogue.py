@@ -1,0 +1,65 @@
+"""What there is: every architecture with its size and the weights that ship for it, without Keras."""
+
+from typing import Any
+
+from models.architectures.registry import ARCHITECTURES, build_at_random
+from models.classify.classifier import load_network
+from models.classify.spec import read_model_spec, shipped_weights
+from models.inspect.columns import in_columns
+from schemas.emotions import EMOTIONS
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """One entry an architecture, ready for JSON.
+
+    Keys: name, parameters, trainable_parameters, input_shape ([height, width, channels]), classes (names,
+    in the order of the probabilities), weights (files in the package, none to several), source (the
+    reference system, see docs/models.md).
+    """
+    shipped = [read_model_spec(name) for name in shipped_weights()]
+    return [
+        {
+            "name": architecture.name,
+            "parameters": architecture.parameters,
+            "trainable_parameters": architecture.trainable_parameters,
+            "input_shape": [architecture.input_size, architecture.input_size, architecture.channels],
+            "classes": list(architecture.classes),
+            "weights": [spec.path.name for spec in shipped if spec.architecture == architecture.name],
+            "source": architecture.source,
+        }
+        for architecture in ARCHITECTURES.values()
+    ]
+
+
+def as_text(entries: list[dict[str, Any]]) -> str:
+    """The entries of `catalogue` as a table to read."""
+    rows = [("name", "parameters", "trainable", "input", "classes", "weights", "source")]
+    for entry in entries:
+        every = entry["classes"] == [*EMOTIONS]
+        rows.append(
+            (
+                entry["name"],
+                f"{entry['parameters']:,}",
+                f"{entry['trainable_parameters']:,}",
+                "x".join(map(str, entry["input_shape"])),
+                "all seven" if every else ", ".join(entry["classes"]),
+                ", ".join(entry["weights"]) or "none",
+                entry["source"],
+            )
+        )
+    return "\n".join(in_columns(rows, numbers=(1, 2)))
+
+
+def network_of(name: str) -> Any:
+    """The Keras model of an architecture, untrained, or of a saved model.
+
+    name: of an architecture or of weights in the package, or a path ending in .keras.
+
+    Raises ValueError when there is no such model or the file is not one of ours.
+    """
+    if name.endswith(".keras") or name in shipped_weights():
+        return load_network(read_model_spec(name))
+    if name not in ARCHITECTURES:
+        choices = ", ".join([*ARCHITECTURES, *shipped_weights()])
+        raise ValueError(f"There is no model '{name}'; choose {choices}, or the path of a .keras file.")
+    return build_at_random(ARCHITECTURES[name])

@@ -1,0 +1,117 @@
+"""Calibration of a trained model on pictures it was not trained on: temperature, prior, sharpness."""
+
+from dataclasses import asdict
+from typing import Final
+
+import cv2
+import keras
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import softmax
+
+from models.classify.output import ClassProbabilities
+from models.classify.prior import flattened_prior
+from models.classify.sharpness import Softening, sharpness, soften
+from models.training.batches import batches
+from models.training.data import HELD_OUT, FaceSet, hard_labels, held_out_rows, soft_targets
+from models.training.training import fit_temperature
+
+_BATCH: Final = 256  # pictures a step
+
+# What videos do to faces, from harmless to hopeless, in pixels of a crop of 48.
+_SIGMAS: Final = (1, 2, 4)
+_SIZES: Final = (24, 16, 12, 8)
+
+
+def blurred(pictures: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur with a deviation of `sigma` 48ths of the side; uint8 [N, H, W, ...] in and out."""
+    deviation = sigma * pictures.shape[1] / 48
+    return np.stack([cv2.GaussianBlur(picture, (0, 0), deviation) for picture in pictures]).reshape(
+        pictures.shape
+    )
+
+
+def shrunk(pictures: np.ndarray, size: int) -> np.ndarray:
+    """Faces that had `size` pixels in the video, enlarged to crops; uint8 [N, H, W, ...] in and out."""
+    shape = pictures.shape[2:0:-1]
+    small = (cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA) for picture in pictures)
+    return np.stack(
+        [cv2.resize(picture, shape, interpolation=cv2.INTER_LINEAR) for picture in small]
+    ).reshape(pictures.shape)
+
+
+def recalibrate_held_out(model: keras.Model, faces: FaceSet, labels: str, tau: float) -> keras.Model:
+    """`recalibrate` on the held-out tenth of FER2013's Training, with the prior of the rest.
+
+    faces: all of Training. labels: what the model was trained on: "ferplus", "fer2013" or "both".
+    """
+    held_out = held_out_rows(faces.images, HELD_OUT)
+    targets, labelled = soft_targets(faces, labels)
+    prior = targets[labelled & ~held_out].astype(np.float64).mean(axis=0)
+    truth, known = hard_labels(faces, "fer2013" if labels == "fer2013" else "ferplus")
+    mine = held_out & known
+    return recalibrate(model, faces.images[mine], truth[mine], prior, tau)
+
+
+def recalibrate(
+    model: keras.Model, pictures: np.ndarray, truth: np.ndarray, prior: np.ndarray, tau: float = 0.0
+) -> keras.Model:
+    """The same network with a head fitted anew; it shares the weights.
+
+    model: one that ends in ClassProbabilities. pictures: uint8 [N, H, W, C], held out from training.
+    truth: int [N], the class of each. prior: float [K], the share of each class in what the model was
+    trained on. tau: how far its probabilities go from that prior (0) to an even one (1).
+
+    The temperature makes the truth most likely with sharp pictures under the training prior; the
+    softening does so with the same pictures blurred and shrunk. Raises ValueError for another model
+    and for a class without a share.
+    """
+    head = model.layers[-1]
+    if not isinstance(head, ClassProbabilities):
+        raise ValueError("Only a model saved by affectline train can be calibrated anew.")
+    if (np.asarray(prior) <= 0).any():
+        raise ValueError("Every class needs a share above 0 in the training data's prior.")
+    network = keras.Model(model.input, head.input)
+    unsharp = [
+        *[blurred(pictures, sigma) for sigma in _SIGMAS],
+        *[shrunk(pictures, size) for size in _SIZES],
+    ]
+    versions = [pictures, *unsharp]
+    logits = [network.predict(batches(_BATCH, version), verbose=0) for version in versions]
+    temperature = fit_temperature(logits[0], truth)
+    softening = fit_softening(
+        softmax(np.concatenate(logits) / temperature, axis=1),
+        np.concatenate([sharpness(version) for version in versions]),
+        np.tile(truth, len(versions)),
+        # Sharp pictures count as much as all others together, so that they keep their calibration.
+        np.repeat([1, *[1 / len(unsharp)] * len(unsharp)], len(truth)),
+    )
+    settings = head.get_config() | {
+        "temperature": temperature,
+        "prior": {
+            "training": flattened_prior(prior, 0).tolist(),
+            "assumed": flattened_prior(prior, tau).tolist(),
+        },
+        "softening": asdict(softening),
+    }
+    return keras.Model(model.input, ClassProbabilities(**settings)(head.input), name=model.name)
+
+
+def fit_softening(
+    probabilities: np.ndarray, sharp: np.ndarray, truth: np.ndarray, weights: np.ndarray
+) -> Softening:
+    """The knee and slope that make the truth most likely.
+
+    probabilities: float [N, K]. sharp: float [N], from `sharpness`. truth: int [N], the class of each.
+    weights: float [N], how much each counts.
+    """
+
+    def log_loss(parameters: np.ndarray) -> float:
+        softer = soften(probabilities, sharp, Softening(knee=parameters[0], slope=abs(parameters[1])))
+        likelihood = np.maximum(softer[np.arange(len(truth)), truth], 1e-9)
+        return float(-np.average(np.log(likelihood), weights=weights))
+
+    # The loss is flat where the knee lies below all crops, so the search starts at several places.
+    starts = [(knee, 0.5) for knee in np.quantile(sharp, (0.25, 0.5, 0.75))]
+    best = min((minimize(log_loss, start, method="Nelder-Mead") for start in starts), key=lambda fit: fit.fun)
+    return Softening(knee=float(best.x[0]), slope=abs(float(best.x[1])))

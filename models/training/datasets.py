@@ -1,0 +1,211 @@
+"""Data sets in the three forms that emotion data comes in, read as a model wants its pictures.
+
+A FER2013 Parquet file; a folder of pictures, one folder a class, perhaps below train/, validation/ and
+test/; or FER2013's own fer2013.csv, with FER+'s fer2013new.csv beside it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from models.training.data import FaceSet, parquet_usages, read_parquet
+from schemas.emotions import EMOTIONS, canonical_emotion
+
+# What the parts of a data set are called, in the order in which they are looked for.
+_TRAINING: Final = ("Training", "train", "training")
+_VALIDATION: Final = ("validation", "val", "valid")
+_TEST: Final = ("PublicTest", "test", "testing", "PrivateTest")
+_WHOLE: Final = "all"  # a folder that is not split
+
+_PICTURES: Final = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+_FERPLUS_FILE: Final = "fer2013new.csv"
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set's own division; None where it has no such part."""
+
+    training: FaceSet
+    validation: FaceSet | None
+    test: FaceSet | None
+
+
+def list_usages(path: Path) -> list[str]:
+    """The parts that a data set has, by name, sorted. Raises ValueError for anything but a data set."""
+    if path.is_dir():
+        folders = _folders(path)
+        parts = {*_TRAINING, *_VALIDATION, *_TEST} & {folder.name for folder in folders}
+        return sorted(parts) or [_WHOLE]
+    if path.suffix.lower() == ".csv":
+        return sorted(set(_read_csv(path, ["Usage"])["Usage"]))
+    return parquet_usages(path)
+
+
+def measured_usage(path: Path) -> str:
+    """The part that models are measured on: the test part, else the validation part, else all."""
+    usages = list_usages(path)
+    return _first((*_TEST, *_VALIDATION), usages) or usages[0]
+
+
+def read_usage(path: Path, usage: str, size: int, channels: int, votes: Path | None = None) -> FaceSet:
+    """One part of a data set, with pictures of size x size and 1 (grey) or 3 (RGB) channels.
+
+    votes: FER+'s file for a fer2013.csv; fer2013new.csv beside it when None, no votes without any.
+
+    Raises ValueError when there is no such part, or a file, a class or a picture in it that cannot be
+    read, naming it.
+    """
+    known = list_usages(path)
+    if usage not in known:
+        raise ValueError(f"'{path}' has no pictures of usage '{usage}'; it has {', '.join(known)}.")
+    if votes is not None and path.suffix.lower() != ".csv":
+        raise ValueError(f"FER+ votes from '{votes}' belong to a fer2013.csv, not to '{path}'.")
+    if path.is_dir():
+        return _read_folder(path if usage == _WHOLE else path / usage, size, channels)
+    is_csv = path.suffix.lower() == ".csv"
+    faces = _read_fer2013_csv(path, usage, votes) if is_csv else read_parquet(path, usage)
+    pictures = np.stack([fit_picture(image, size, channels) for image in faces.images])
+    return FaceSet(pictures, faces.fer2013, faces.votes)
+
+
+def read_splits(path: Path, size: int, channels: int, votes: Path | None = None) -> Splits:
+    """A data set as training uses it; pictures that are also in another part are not trained on.
+
+    FER2013 repeats 269 training pictures in PublicTest; a figure measured there would flatter a model
+    that learned them. Raises ValueError as `read_usage` does, and when there is nothing to train on.
+    """
+    usages = list_usages(path)
+    training = _first((*_TRAINING, _WHOLE), usages)
+    if training is None:
+        raise ValueError(f"'{path}' has no part to train on; it has {', '.join(usages)}.")
+
+    def read(usage: str | None) -> FaceSet | None:
+        return None if usage is None else read_usage(path, usage, size, channels, votes)
+
+    validation, test = read(_first(_VALIDATION, usages)), read(_first(_TEST, usages))
+    faces = read_usage(path, training, size, channels, votes)
+    return Splits(faces.without([part for part in (validation, test) if part]), validation, test)
+
+
+def fit_picture(image: np.ndarray, size: int, channels: int) -> np.ndarray:
+    """A face picture as `models.classifier.make_crop` would cut it out: squared, then resized.
+
+    image: uint8 [H, W], [H, W, 1] or [H, W, 3], RGB; a shorter side is filled up by repeating its border.
+
+    Returns uint8 [size, size, channels], grey or RGB.
+    """
+    if image.ndim == 3 and image.shape[2] == 3 and channels == 1:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    elif (image.ndim == 2 or image.shape[2] == 1) and channels == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    height, width = image.shape[:2]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    square = cv2.copyMakeBorder(
+        image, top, side - height - top, left, side - width - left, cv2.BORDER_REPLICATE
+    )
+    interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    return cv2.resize(square, (size, size), interpolation=interpolation).reshape(size, size, channels)
+
+
+def _first(names: tuple[str, ...], present: list[str]) -> str | None:
+    return next((name for name in names if name in present), None)
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _read_folder(path: Path, size: int, channels: int) -> FaceSet:
+    """Pictures by class; two spellings of one class may stand side by side."""
+    pictures, labels = [], []
+    for folder in _folders(path):
+        try:
+            label = EMOTIONS.index(canonical_emotion(folder.name))
+        except ValueError as error:
+            raise ValueError(
+                f"The folder '{folder}' is named after none of the classes {', '.join(EMOTIONS)}; "
+                "rename it or move it away."
+            ) from error
+        for file in sorted(folder.iterdir()):
+            if file.suffix.lower() in _PICTURES:
+                pictures.append(fit_picture(_read_picture(file), size, channels))
+                labels.append(label)
+    if not pictures:
+        raise ValueError(f"'{path}' holds no pictures in folders named after classes, such as happy/1.png.")
+    votes = np.zeros((len(labels), len(EMOTIONS)), np.float32)
+    return FaceSet(np.stack(pictures), np.array(labels, np.int64), votes)
+
+
+def _read_picture(file: Path) -> np.ndarray:
+    # OpenCV's own reader cannot open every path on every system; its decoder turns pictures upright.
+    encoded = np.frombuffer(file.read_bytes(), np.uint8)
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    if image is None:
+        raise ValueError(f"The picture '{file}' cannot be read; repair it or move it away.")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Some columns of a fer2013.csv, each row as text or number."""
+    table = _open_csv(path, "FER2013's fer2013.csv")
+    if missing := [name for name in columns if name not in table.columns]:
+        raise ValueError(f"'{path}' lacks the columns {', '.join(missing)}.")
+    return table[list(columns)]
+
+
+def _open_csv(path: Path, wanted: str) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, skipinitialspace=True)
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"'{path}' cannot be read as CSV; give {wanted}.") from error
+
+
+def _read_fer2013_csv(path: Path, usage: str, votes: Path | None) -> FaceSet:
+    table = _read_csv(path, ["emotion", "pixels", "Usage"])
+    beside = path.with_name(_FERPLUS_FILE)
+    if votes is None and beside.is_file():
+        votes = beside
+    counts = np.zeros((len(table), len(EMOTIONS)), np.float32)
+    if votes is not None:
+        counts = _read_ferplus_csv(votes, len(table))
+    rows = np.flatnonzero(table["Usage"] == usage)
+    chosen = table.iloc[rows]
+    # FER2013 numbers the classes in the order of EMOTIONS.
+    labels = chosen["emotion"].to_numpy(np.int64)
+    wrong = f"'{path}' holds a row that is not 48x48 pixels of a class from 0 to 6."
+    if not {*labels} <= {*range(len(EMOTIONS))}:
+        raise ValueError(wrong)
+    try:
+        pictures = np.array([_parse_pixels(text) for text in chosen["pixels"]])
+    except (ValueError, OverflowError) as error:
+        raise ValueError(wrong) from error
+    return FaceSet(pictures, labels, counts[rows])
+
+
+def _parse_pixels(text: str) -> np.ndarray:
+    # From a list of int and not of str: NumPy then refuses what does not fit instead of wrapping it.
+    return np.array([int(value) for value in text.split()], np.uint8).reshape(48, 48, 1)
+
+
+def _read_ferplus_csv(path: Path, rows: int) -> np.ndarray:
+    """Votes for each of EMOTIONS: float32 [rows, 7]."""
+    table = _open_csv(path, "FER+'s fer2013new.csv")
+    spelled = {}
+    for column in table.columns:
+        try:
+            spelled[canonical_emotion(column)] = column
+        except ValueError:
+            continue  # contempt, unknown, NF, and what is no class
+    if set(spelled) != set(EMOTIONS):
+        raise ValueError(f"'{path}' lacks votes for the seven classes; give FER+'s fer2013new.csv.")
+    if len(table) != rows:
+        raise ValueError(
+            f"'{path}' has {len(table)} rows for {rows} pictures; give the file that belongs to them."
+        )
+    return table[[spelled[emotion] for emotion in EMOTIONS]].to_numpy(np.float32)

@@ -1,0 +1,41 @@
+"""A recipe with other values in places."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from models.architectures.spec import Recipe
+
+
+def changed_recipe(
+    recipe: Recipe,
+    values: Mapping[str, Any],
+    augmentation: Mapping[str, Any],
+    phases: Mapping[str, Sequence[tuple[str | None, Any]]],
+    class_boosts: Mapping[str, float],
+) -> Recipe:
+    """The recipe with these values instead of its own.
+
+    values, augmentation: by the field's name in Recipe and Augmentation. phases: by the field's name in
+    Phase, pairs of a phase's name (None: every phase) and a value, later ones winning. class_boosts: by
+    class, beside the recipe's own.
+
+    Raises ValueError for a phase that the recipe does not have.
+    """
+    changed = recipe.phases
+    for field, pairs in phases.items():
+        for name, value in pairs:
+            if name is not None and name not in [phase.name for phase in changed]:
+                raise ValueError(
+                    f"The recipe has no phase '{name}'; it has {', '.join(phase.name for phase in changed)}."
+                )
+            changed = tuple(
+                replace(phase, **{field: value}) if name in (None, phase.name) else phase for phase in changed
+            )
+    return replace(
+        recipe,
+        phases=changed,
+        augmentation=replace(recipe.augmentation, **augmentation),
+        class_boosts={**recipe.class_boosts, **class_boosts},
+        **values,
+    )

@@ -1,0 +1,1 @@
+"""The `affectline` command."""

@@ -1,0 +1,5 @@
+"""`python -m pipeline.cli`: the command without its installed script."""
+
+from pipeline.cli.main import main
+
+main()

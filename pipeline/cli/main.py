@@ -1,0 +1,77 @@
+"""The `affectline` command: all its commands, and how errors leave it. Heavy imports wait until one runs."""
+
+import logging
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from pipeline.cli import models, pictures, serving, videos
+from pipeline.cli.options import DEBUG
+from pipeline.errors import RunError, UsageError, WorkerDiedError
+from schemas import VERSION
+
+
+class _Affectline(click.Group):
+    """The command group; every error leaves it as one sentence with its exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Print errors as one line; click's own would repeat the usage first."""
+        try:
+            return super().main(*args, **kwargs | {"standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(2)
+        except click.ClickException as error:
+            click.echo(f"affectline: {error.format_message()}", err=True)
+            sys.exit(error.exit_code)
+        except click.Abort:
+            click.echo("affectline: stopped; videos finished so far are kept.", err=True)
+            sys.exit(1)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command and put what it raises into a sentence."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except UsageError as error:
+            raise _Sentence(str(error), 2) from error
+        except WorkerDiedError as error:
+            click.echo(f"affectline: {error}", err=True)
+            os._exit(1)  # Beam's threads still wait for the dead worker
+        except Exception as error:
+            if ctx.meta.get(DEBUG):
+                traceback.print_exc()
+            if isinstance(error, RunError):
+                raise _Sentence(str(error), 1) from error
+            last_line = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            raise _Sentence(f"the run failed: {last_line} (--debug shows the traceback).", 1) from error
+
+
+class _Sentence(click.ClickException):
+    """One sentence for the user, and the exit code that goes with it."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]
+
+
+@click.group(cls=_Affectline, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(VERSION, prog_name="affectline")
+def main() -> None:
+    """Turn folders of videos into emotion timelines that can be queried."""
+    # Libraries talk to a run's log file, or to nobody.
+    logging.getLogger().addHandler(logging.NullHandler())
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+for _command in (
+    *(videos.run, videos.plan, videos.resmooth, videos.report, videos.annotate, videos.compact, videos.demo),
+    *(pictures.predict, pictures.explain),
+    *(serving.live, serving.app),
+    *(models.train, models.evaluate, models.models_group),
+):
+    main.add_command(_command)

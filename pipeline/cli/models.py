@@ -1,0 +1,146 @@
+"""Commands on models: train, evaluate, look at."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.extras import needs_train_extra
+from pipeline.cli.options import debug_option
+from pipeline.cli.training_options import Grouped, GroupedCommand, data_options, overrides, recipe_options
+from pipeline.errors import UsageError
+
+
+@click.command(
+    cls=GroupedCommand,
+    epilog="What is left out is as in the model's own recipe. Under Phases, VALUE counts for every phase and "
+    "PHASE=VALUE for one; such options may be repeated.",
+)
+@click.argument("model")
+@data_options
+@click.option(
+    "-o",
+    "--output",
+    cls=Grouped,
+    group="Run",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the run.",
+)
+@click.option("--seed", cls=Grouped, group="Run", type=int, default=0, help="Of everything random.")
+@click.option(
+    "--backbone-weights",
+    cls=Grouped,
+    group="Run",
+    metavar="imagenet|none|FILE",
+    help="What a backbone starts from; the model's own choice when left out.",
+)
+@recipe_options
+@debug_option
+def train(
+    model: str,
+    data: Path,
+    votes: Path | None,
+    output: Path,
+    seed: int,
+    backbone_weights: str | None,
+    **options: Any,
+) -> None:
+    """Train MODEL, such as cnn48, by its own recipe; run the same command again to go on after a cut."""
+    with needs_train_extra():
+        from models.training import training
+    from models.architectures.registry import get_architecture
+    from models.training.recipes import changed_recipe
+
+    try:
+        recipe = changed_recipe(get_architecture(model).recipe, **overrides(options))
+        config = training.TrainingConfig(
+            model, str(data), seed, recipe, str(votes) if votes else None, backbone_weights
+        )
+        training.train(config, output)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    click.echo((output / "evaluation" / "evaluation.txt").read_text(encoding="utf-8"), nl=False)
+
+
+@click.command(cls=GroupedCommand)
+@click.option(
+    "--model",
+    "names",
+    cls=Grouped,
+    group="Models",
+    required=True,
+    multiple=True,
+    metavar="NAME|FILE",
+    help="Saved weights by name, or a .keras file; give several to compare them.",
+)
+@data_options
+@click.option(
+    "--usage", cls=Grouped, group="Data", help="Which part of the data; its test part when left out."
+)
+@click.option("--json", "as_json", cls=Grouped, group="Output", is_flag=True, help="Print JSON.")
+@click.option(
+    "-o",
+    "--output",
+    cls=Grouped,
+    group="Output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for confusion matrices and reliability plots, and the figures as text and JSON.",
+)
+@debug_option
+def evaluate(
+    names: tuple[str, ...],
+    data: Path,
+    votes: Path | None,
+    usage: str | None,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Measure saved models on labelled faces, and set them side by side."""
+    with needs_train_extra():
+        from models.training import evaluation
+
+    try:
+        measured = evaluation.evaluate_all(names, data, usage, votes)
+        if output:
+            evaluation.write_evaluation(measured, output)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    click.echo(evaluation.as_json(measured) if as_json else evaluation.as_text(measured))
+
+
+@click.group("models", invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+@click.pass_context
+def models_group(ctx: click.Context, as_json: bool) -> None:
+    """List the models that can be built and trained by name."""
+    from models.inspect.catalogue import as_text, catalogue
+
+    if ctx.invoked_subcommand is None:
+        entries = catalogue()
+        click.echo(json.dumps(entries, indent=2) if as_json else as_text(entries))
+
+
+@models_group.command("show")
+@click.argument("model", metavar="NAME|FILE")
+@click.option("-o", "--output", metavar="FILE.png", help="The picture to write.  [default: NAME.png, here]")
+@debug_option
+def show_model(model: str, output: str | None) -> None:
+    """Print a model's layers, and draw them as a picture; FILE is a .keras file."""
+    from models.inspect.catalogue import network_of
+    from models.inspect.diagram import layer_table, layered_picture
+
+    picture = output or f"{Path(model).stem if model.endswith('.keras') else model}.png"
+    if not picture.endswith(".png"):
+        raise UsageError(f"'{picture}' is no name for a picture; give one that ends in .png.")
+    try:
+        network = network_of(model)
+        layered_picture(network).save(picture)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"'{picture}' cannot be written: {error.strerror}.") from error
+    click.echo(layer_table(network))
+    click.echo(f"Drawn in {picture}.")

@@ -1,0 +1,73 @@
+"""Commands that go on until they are stopped: the page and the camera."""
+
+import os
+from pathlib import Path
+
+import click
+
+from pipeline.cli.extras import needs_extra
+from pipeline.cli.options import debug_option, face_options, smoothing_options
+
+
+@click.command()
+@click.argument("source")
+@face_options[0]
+@face_options[1]
+@click.option(
+    "--min-face",
+    default=0.15,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Smallest face, as a part of the frame's shorter side; larger is faster.",
+)
+@face_options[3]
+@smoothing_options[0]
+@smoothing_options[1]
+@click.option("-o", "--output", metavar="FILE.mp4", help="Write the frames with what was seen drawn in.")
+@debug_option
+def live(
+    source: str,
+    detector: str,
+    detector_weights: str | None,
+    min_face: float,
+    model: str,
+    smoothing: str,
+    window: float | None,
+    output: str | None,
+) -> None:
+    """Name emotions as they are seen: SOURCE is a camera's number, a file, or a URL such as rtsp://….
+
+    Prints one JSON object a frame; Ctrl-C ends it.
+    """
+    from pipeline.run.stderr import chatter_to
+
+    with chatter_to(os.devnull) as terminal:
+        from pipeline.live.stream import live as watch
+
+        sentence = watch(
+            source,
+            output,
+            detector=detector,
+            detector_weights=detector_weights,
+            min_face=min_face,
+            model=model,
+            smoothing=smoothing,
+            window_s=window,
+        )
+        click.echo(f"affectline: {sentence}", file=terminal)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", help="Address to serve at; any but this machine needs a token.")
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="0: a free one.")
+@click.option("--no-open", is_flag=True, help="Do not open a browser.")
+@face_options[3]
+@face_options[1]
+@debug_option
+def app(host: str, port: int, no_open: bool, model: str, detector_weights: str | None) -> None:
+    """Serve a page for pictures, videos and the webcam, on this machine alone."""
+    with needs_extra("app", "starlette", "uvicorn"):
+        from pipeline.app.server import serve
+    from pipeline.app.engines import Engines
+
+    engines = Engines(model, Path(detector_weights) if detector_weights else None)
+    serve(host, port, engines, open_browser=not no_open, tell=click.echo)

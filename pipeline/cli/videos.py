@@ -1,0 +1,234 @@
+"""Commands on videos and their tables."""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from pipeline.cli.options import (
+    BEAM_OPTIONS,
+    BatchSize,
+    RunCommand,
+    debug_option,
+    settings_options,
+    smoothing_options,
+)
+
+
+@click.command(cls=RunCommand, epilog="Options for Beam itself come after `--`.")
+@click.argument("inputs", nargs=-1, required=True)
+@click.option("-o", "--output", "out", required=True, help="Folder for the tables.")
+@settings_options
+@click.option(
+    "--segment-seconds",
+    default=60.0,
+    type=click.FloatRange(0),
+    help="Cut videos into pieces of this length for workers; 0: one piece.",
+)
+@click.option(
+    "--segment-timeout",
+    default=300.0,
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds a decoder may take for a minute of video.",
+)
+@click.option(
+    "--wave-minutes",
+    default=30.0,
+    type=click.FloatRange(0, min_open=True),
+    help="Minutes of video committed together in a local run.",
+)
+@click.option("--workers", default=1, type=click.IntRange(1), help="Local processes.")
+@click.option(
+    "--batch-size",
+    default="auto",
+    type=BatchSize(),
+    metavar="N|auto",
+    help="Faces classified at once; auto: as many as pay and fit.",
+)
+@click.option("--force", is_flag=True, help="Do finished videos again.")
+@click.option(
+    "--max-failure-ratio",
+    default=1.0,
+    type=click.FloatRange(0, 1),
+    help="End the run when more than this part of the videos cannot be read.",
+)
+@click.option("--runner", default="local", help="local, dataflow, or the name of another Beam runner.")
+@click.option("--project", help="Google Cloud project that Dataflow runs in.")
+@click.option("--region", help="Google Cloud region that Dataflow runs in.")
+@click.option("--gpu", help="GPU of Dataflow's workers, such as nvidia-l4.")
+@click.option(
+    "--separate-gpu-stage", is_flag=True, help="Decode and detect on CPU workers, classify on GPU workers."
+)
+@click.option("--dry-run", is_flag=True, help="Show what Dataflow would be sent, and send nothing.")
+@click.option("--metrics", is_flag=True, help="Print what was counted and timed.")
+@click.pass_context
+def run(
+    ctx: click.Context,
+    inputs: tuple[str, ...],
+    out: str,
+    segment_seconds: float,
+    segment_timeout: float,
+    batch_size: int | None,
+    workers: int,
+    wave_minutes: float,
+    force: bool,
+    max_failure_ratio: float,
+    runner: str,
+    project: str | None,
+    region: str | None,
+    gpu: str | None,
+    separate_gpu_stage: bool,
+    dry_run: bool,
+    metrics: bool,
+    **settings: Any,
+) -> None:
+    """Turn videos into tables: INPUTS are files, folders, globs, URIs or @lists of them."""
+    from pipeline.build import Execution
+    from pipeline.run.dataflow import Cloud
+    from pipeline.run.execute import dry_run_lines, execute
+    from pipeline.run.request import Request, check_runner, check_settings
+    from pipeline.run.summary import summary
+    from transforms.steps.metrics import describe
+
+    cloud = Cloud(project, region, gpu, separate_gpu_stage)
+    beam_runner = check_runner(runner, cloud, inputs, out)
+    checked, spec = check_settings(**settings)
+    request = Request(
+        inputs=inputs,
+        settings=checked,
+        model=spec,
+        execution=Execution(
+            out=out,
+            segment_seconds=segment_seconds,
+            segment_timeout=segment_timeout,
+            batch_size=batch_size,
+            model=checked.model,
+            gpu=gpu is not None,
+            gpu_stage=cloud.gpu_stage,
+        ),
+        workers=workers,
+        wave_minutes=wave_minutes,
+        force=force,
+        max_failure_ratio=max_failure_ratio,
+        runner=beam_runner,
+        beam_options=ctx.meta.get(BEAM_OPTIONS, ()),
+        cloud=cloud,
+    )
+    if dry_run:
+        for line in dry_run_lines(request):
+            click.echo(line)
+        return
+    outcome = execute(request)
+    if outcome is None:
+        return
+    for line in summary(outcome, out):
+        click.echo(line)
+    for line in describe(outcome.measured) if metrics else ():
+        click.echo(line)
+    sys.exit(3 if outcome.failed else 0)
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True)
+@settings_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(inputs: tuple[str, ...], as_json: bool, **settings: Any) -> None:
+    """Say what a run over INPUTS would take; nothing is written."""
+    from pipeline.run.plan import describe, make_plan
+    from pipeline.run.request import check_settings, match
+    from pipeline.run.stderr import chatter_to
+
+    checked, model = check_settings(**settings)
+    videos = match(inputs)
+    with chatter_to(os.devnull):
+        planned = make_plan(videos, checked, model)
+    if as_json:
+        click.echo(json.dumps(asdict(planned), indent=2))
+    else:
+        for line in describe(planned):
+            click.echo(line)
+
+
+@click.command()
+@click.argument("out", metavar="DIR")
+@smoothing_options[0]
+@smoothing_options[1]
+@debug_option
+def resmooth(out: str, smoothing: str, window: float | None) -> None:
+    """Track and smooth the tables in DIR again from their raw columns."""
+    from pipeline.commands.resmooth import resmooth as resmooth_all
+    from pipeline.run.request import check_smoothing
+
+    check_smoothing(smoothing)
+    click.echo(f"{resmooth_all(out, smoothing, window)} videos smoothed again with {smoothing}.")
+
+
+@click.command()
+@click.option("-o", "--output", "out", help="Folder for the tables; a new one when left out.")
+@debug_option
+@click.pass_context
+def demo(ctx: click.Context, out: str | None) -> None:
+    """Run everything on the clip that comes with the package."""
+    from pipeline.commands.demo import clip, new_folder
+
+    click.echo(f"affectline run {clip()} …\n")
+    ctx.invoke(run, inputs=(str(clip()),), out=out or new_folder())
+
+
+@click.command()
+@click.argument("video")
+@click.argument("out", metavar="DIR")
+@click.option("-o", "--output", required=True, metavar="FILE.mp4", help="The video to write.")
+@debug_option
+def annotate(video: str, out: str, output: str) -> None:
+    """Draw what the tables in DIR say of VIDEO's faces into a copy of it."""
+    from pipeline.commands.annotate import annotate as annotate_video
+
+    done = annotate_video(video, out, output)
+    sound = "with sound" if done.has_sound else "without sound"
+    click.echo(f"{output}: {done.frames} frames, {done.frames_with_face} with a face, {sound}.")
+    for problem in done.problems:
+        click.echo(f"  {problem}")
+
+
+@click.command()
+@click.argument("out", metavar="DIR")
+@click.option(
+    "-o", "--output", "html", metavar="HTML_DIR", help="Folder for the pages.  [default: DIR/report]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a video, and make no pages.")
+@click.option("--no-crops", is_flag=True, help="Show no pictures of faces.")
+@debug_option
+def report(out: str, html: str | None, as_json: bool, no_crops: bool) -> None:
+    """Make pages of the tables in DIR: an index, and one for each video."""
+    from tqdm import tqdm
+
+    from pipeline.report.pages import check_tables, write_report
+    from pipeline.report.summarize import as_json_line, summaries
+
+    ids = check_tables(out)
+    shown = tqdm(ids, unit=" videos", disable=None, leave=False)
+    if as_json:
+        for summary in summaries(out, shown):
+            click.echo(as_json_line(summary))
+    else:
+        click.echo(write_report(out, html or os.path.join(out, "report"), shown, crops=not no_crops))
+
+
+@click.command()
+@click.argument("out", metavar="DIR")
+@debug_option
+def compact(out: str) -> None:
+    """Gather the many small files of the tables in DIR into few large ones."""
+    from tqdm import tqdm
+
+    from pipeline.commands.compact import compact as gather
+    from pipeline.commands.compact import describe
+
+    with tqdm(unit=" steps", disable=None, leave=False) as bar:
+        done = gather(out, bar.update)
+    for line in describe(done):
+        click.echo(line)

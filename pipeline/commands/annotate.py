@@ -1,0 +1,238 @@
+"""`affectline annotate`: a video with everything that the tables say of its faces drawn into it."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+import pyarrow as pa
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from tqdm import tqdm
+
+from pipeline.draw.mp4 import Mp4Writer, Sound, open_mp4
+from pipeline.draw.overlay import draw_face
+from pipeline.errors import RunError, UsageError
+from schemas.elements import Video
+from schemas.emotions import EMOTIONS
+from transforms.remote import LocalCopies, is_remote
+from transforms.tables.rows import has_rows, read_rows
+from transforms.video.decoder import Decoder
+from transforms.video.files import open_video
+from transforms.video.inputs import InputError, find_videos, video_id
+from transforms.video.records import Probe, SampledFrame, Summary, UnreadableVideoError
+
+_EVERY_FRAME = Fraction(0)
+
+
+@dataclass(frozen=True)
+class ShownFace:
+    """A face at one instant."""
+
+    track_id: int
+    box: np.ndarray  # float [4]: x, y, w, h
+    probabilities: np.ndarray  # float [7], in the order of EMOTIONS; nan: a class the model does not know
+
+
+class FacesInTime:
+    """Faces at any instant, from faces at samples.
+
+    Between two neighbouring samples that both have a track, box and probabilities go from one to
+    the other in a straight line. A track that only one of them has is shown on that one's side of
+    the middle. Nothing is carried across a sample where the track was not seen.
+    """
+
+    def __init__(self, samples: pa.Table, timelines: pa.Table) -> None:
+        """Take one video's rows of the two tables."""
+        order = np.argsort(samples["pts_us"].to_numpy(), kind="stable")
+        self._pts_us = samples["pts_us"].to_numpy()[order]
+        self._at: list[dict[int, ShownFace]] = [{} for _ in self._pts_us]
+        boxes = _columns(timelines, "xywh")
+        probabilities = _columns(timelines, EMOTIONS)
+        places = np.searchsorted(self._pts_us, timelines["pts_us"].to_numpy())
+        for row, track in enumerate(timelines["track_id"].to_pylist()):
+            self._at[places[row]][track] = ShownFace(track, boxes[row], probabilities[row])
+
+    def at(self, pts_us: int) -> list[ShownFace]:
+        """The faces `pts_us` microseconds after time zero, by track."""
+        before = int(np.searchsorted(self._pts_us, pts_us, side="right")) - 1
+        if before < 0:
+            return []
+        earlier = self._at[before]
+        if before + 1 == len(self._at):
+            return [earlier[track] for track in sorted(earlier)]
+        later = self._at[before + 1]
+        start, end = self._pts_us[before], self._pts_us[before + 1]
+        part = float((pts_us - start) / (end - start))
+        nearer = earlier if part < 0.5 else later
+        return [
+            _between(earlier[track], later[track], part)
+            if track in earlier and track in later
+            else nearer[track]
+            for track in sorted(nearer.keys() | (earlier.keys() & later.keys()))
+        ]
+
+
+def _between(first: ShownFace, second: ShownFace, part: float) -> ShownFace:
+    return ShownFace(
+        first.track_id,
+        first.box + part * (second.box - first.box),
+        first.probabilities + part * (second.probabilities - first.probabilities),
+    )
+
+
+def _columns(table: pa.Table, names: Sequence[str]) -> np.ndarray:
+    return np.column_stack([table[name].to_numpy() for name in names])
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """What was written."""
+
+    frames: int
+    frames_with_face: int
+    has_sound: bool
+    problems: Sequence[str]  # one sentence each
+
+
+def annotate(source: str, out: str, output: str) -> Annotated:
+    """Draw the faces in the tables below `out` into a copy of a video.
+
+    Args:
+        source: a video that a run has read: a file or a URI.
+        out: the folder of tables.
+        output: the MP4 to write: upright, of the video's size, each frame at its own time.
+
+    Raises:
+        UsageError: the tables hold nothing of this video, or `output` cannot be written.
+        RunError: no frame of the video can be read.
+    """
+    video = _find(source)
+    _check_output(output, video)
+    name, row = _stored(video, out)
+    faces = FacesInTime(
+        read_rows(out, "samples", name),
+        read_rows(out, "timelines", name),
+    )
+    with ExitStack() as stack:
+        copies = LocalCopies()
+        stack.callback(copies.close)
+        decoder = stack.enter_context(Decoder())
+        path = copies.path(video.uri, video.fingerprint)
+        try:
+            probe = decoder.probe(path)
+            container, stream = stack.enter_context(open_video(path))
+        except UnreadableVideoError as error:
+            raise RunError(f"{source}: {error}") from error
+        if (probe.width, probe.height) != (row["width"], row["height"]):
+            raise UsageError(f"{source} is not the video that the tables were made of; run it first.")
+        sound = _sound(container, stream, probe)
+        writer = stack.enter_context(
+            open_mp4(
+                output, (probe.width, probe.height), _frame_rate(probe), _pixel_aspect(stream, probe), sound
+            )
+        )
+        return _draw(decoder, path, probe, faces, writer, sound is not None)
+
+
+def _draw(
+    decoder: Decoder, path: str, probe: Probe, faces: FacesInTime, writer: Mp4Writer, has_sound: bool
+) -> Annotated:
+    frames = with_face = 0
+    problems: Sequence[str] = ()
+    with tqdm(
+        total=round(probe.duration_us / 1e6, 1), unit="s", desc="annotate", disable=not sys.stderr.isatty()
+    ) as bar:
+        for item in decoder.read(path, 0, -1, probe.zero_pts, _EVERY_FRAME):
+            if isinstance(item, SampledFrame):
+                shown = faces.at(item.pts_us)
+                # The nearest, which are the largest, are drawn over the others.
+                for face in sorted(shown, key=lambda face: face.box[2:].prod()):
+                    draw_face(item.image, face.box, f"#{face.track_id}", face.probabilities)
+                writer.write(item.pts_us, item.image)
+                frames += 1
+                with_face += bool(shown)
+                bar.update(round(item.pts_us / 1e6, 1) - bar.n)
+            elif isinstance(item, Summary):
+                problems = item.problems
+    if not frames:
+        raise RunError(f"No frame could be read: {' '.join(problems)}")
+    writer.finish(probe.duration_us)
+    return Annotated(frames, with_face, has_sound, problems)
+
+
+def _find(source: str) -> Video:
+    try:
+        videos = find_videos([source])
+    except InputError as error:
+        raise UsageError(str(error)) from error
+    if len(videos) > 1:
+        raise UsageError(f"{source} holds {len(videos)} videos; name one.")
+    return videos[0]
+
+
+def _check_output(output: str, video: Video) -> None:
+    folder = os.path.dirname(os.path.abspath(output))
+    if is_remote(output) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise UsageError(f"{output} cannot be written; give a file in a folder of this machine.")
+    if os.path.isdir(output):
+        raise UsageError(f"{output} is a folder; give the name of the file to write.")
+    if os.path.exists(output) and os.path.exists(video.uri) and os.path.samefile(output, video.uri):
+        raise UsageError(f"{output} is the video itself; give another name.")
+
+
+def _stored(video: Video, out: str) -> tuple[str, dict[str, Any]]:
+    """The id of a video in the tables, and its row in `videos`."""
+    changed = False
+    for name in _possible_ids(video.uri):
+        if not has_rows(out, "videos", name):
+            continue
+        [row] = read_rows(out, "videos", name).to_pylist()
+        # A copy has another time of change, but not another size.
+        same_size = row["fingerprint"].partition("-")[0] == str(video.size_bytes)
+        if row["fingerprint"] == video.fingerprint or (row["uri"] != video.uri and same_size):
+            if row["status"] == "failed":
+                raise UsageError(f"{video.uri} could not be read: {row['error']}")
+            return name, row
+        changed = changed or row["uri"] == video.uri
+    if changed:
+        raise UsageError(f"{video.uri} has changed since it was processed; run it again.")
+    raise UsageError(f"{out} holds nothing of {video.uri}; `affectline run {video.uri} -o {out}` first.")
+
+
+def _possible_ids(uri: str) -> Iterator[str]:
+    """The ids that a video may have, whichever of the folders above it was a run's input."""
+    parts = uri.split("/")
+    for first in range(len(parts) - 1, -1, -1):
+        yield video_id("/".join(parts[first:]))
+
+
+def _sound(container: InputContainer, stream: VideoStream, probe: Probe) -> Sound | None:
+    audio = container.streams.best("audio")
+    if not isinstance(audio, AudioStream) or stream.time_base is None or not _can_decode(audio):
+        return None
+    return Sound(container, audio, probe.zero_pts * stream.time_base)
+
+
+def _can_decode(audio: AudioStream) -> bool:
+    try:
+        return bool(audio.rate and audio.channels and audio.codec_context.codec)
+    except (av.FFmpegError, ValueError, AttributeError):
+        return False
+
+
+def _frame_rate(probe: Probe) -> Fraction:
+    seconds = Fraction(max(probe.duration_us, 1), 1_000_000)
+    return max(Fraction(1), min(Fraction(1000), probe.frames / seconds)).limit_denominator(1001)
+
+
+def _pixel_aspect(stream: VideoStream, probe: Probe) -> Fraction:
+    """Width over height of a pixel once the picture is upright."""
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    return 1 / aspect if probe.rotation in (90, 270) else Fraction(aspect)

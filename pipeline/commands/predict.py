@@ -1,0 +1,192 @@
+"""`affectline predict`: faces and emotions in pictures, told as rows or drawn."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from models.classify.classifier import Classifier
+from models.classify.spec import read_model_spec
+from models.detectors import Detector, make_detector
+from pipeline.draw.overlay import draw_face
+from pipeline.errors import UsageError
+from schemas.emotions import EMOTIONS
+from transforms.faces.pictures import (
+    PictureFace,
+    UnreadablePictureError,
+    find_faces,
+    list_pictures,
+    read_picture,
+    whole_face,
+)
+
+_JPEG_QUALITY = 92  # of 100
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found in one picture, surest face first."""
+
+    picture: str  # its path
+    width: int | None  # upright pixels; None when it cannot be read
+    height: int | None
+    faces: Sequence[PictureFace]
+    error: str | None = None  # one sentence when it cannot be read
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture to look at."""
+
+    picture: str  # path
+    annotated: Path | None  # the copy to write
+
+
+def plan_tasks(inputs: Sequence[str], annotate: str | None) -> list[Task]:
+    """Every picture that the inputs name, with where its annotated copy goes.
+
+    One picture by name goes to the file `annotate`; several, or a folder's, go below the folder
+    `annotate` under their own names. Raises UsageError before anything is written: nothing to read, two
+    copies of one name, or a copy that would replace a picture.
+    """
+    try:
+        pictures = list_pictures(inputs)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if annotate is None:
+        return [Task(path, None) for path, _ in pictures]
+    target = Path(annotate)
+    single = len(inputs) == 1 and not os.path.isdir(inputs[0]) and not target.is_dir()
+    if not single and target.is_file():
+        raise UsageError(f"{annotate} is a file; give a folder for the copies of several pictures.")
+    tasks = [Task(path, target if single else target / _drawable(name)) for path, name in pictures]
+    if single and target.suffix.lower() not in _writable():
+        raise UsageError(f"{annotate} does not end like a picture's name; try {target.stem}.png.")
+    taken: dict[Path, str] = {}
+    sources = {os.path.realpath(task.picture) for task in tasks}
+    for task in tasks:
+        copy = task.annotated
+        assert copy is not None
+        if copy in taken:
+            raise UsageError(f"{taken[copy]} and {task.picture} would both be drawn to {copy}.")
+        if os.path.realpath(copy) in sources:
+            raise UsageError(f"{copy} is one of the pictures itself; give another name.")
+        taken[copy] = task.picture
+    return tasks
+
+
+def _writable() -> set[str]:
+    """Endings of the formats that Pillow writes."""
+    return {end for end, name in Image.registered_extensions().items() if name in Image.SAVE}
+
+
+def _drawable(name: str) -> str:
+    """The name of a copy: the picture's own, unless its format can only be read."""
+    return name if Path(name).suffix.lower() in _writable() else name + ".png"
+
+
+def load_tools(
+    whole: bool, *, model: str, detector: str, detector_weights: str | None, min_face: float
+) -> tuple[Classifier, Detector | None]:
+    """The model and the detector by their names or files; UsageError when one cannot be had.
+
+    whole: pictures are faces from edge to edge, so that no detector is needed.
+    """
+    weights = Path(detector_weights) if detector_weights else None
+    try:
+        spec = read_model_spec(model)  # before the slow part
+        found = None if whole else make_detector(detector, min_face, weights)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return Classifier(spec), found
+
+
+def predict(tasks: Sequence[Task], classifier: Classifier, detector: Detector | None) -> Iterator[Prediction]:
+    """Look at each picture; with no detector, each is taken for a face from edge to edge.
+
+    A picture that cannot be read is told with its error, and the others go on. Raises UsageError when an
+    annotated copy cannot be written.
+    """
+    for task in tasks:
+        try:
+            image = read_picture(task.picture)
+        except UnreadablePictureError as error:
+            yield Prediction(task.picture, None, None, [], str(error))
+            continue
+        faces = find_faces(image, detector, classifier) if detector else [whole_face(image, classifier)]
+        height, width = image.shape[:2]
+        if task.annotated:
+            _draw(image, faces, task.annotated)
+        yield Prediction(task.picture, width, height, faces)
+
+
+def _draw(image: np.ndarray, faces: Sequence[PictureFace], path: Path) -> None:
+    # The first, which is the surest, is drawn over the others.
+    for number, face in reversed(list(enumerate(faces, 1))):
+        draw_face(image, np.array(face.box[:4]), f"#{number}", face.probabilities)
+    write_picture(image, path)
+
+
+def write_picture(image: np.ndarray, path: Path) -> None:
+    """Write uint8 RGB [H, W, 3], whole or not at all; UsageError when it cannot be."""
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(temporary, quality=_JPEG_QUALITY)  # other formats do without
+        os.replace(temporary, path)
+    except (OSError, ValueError) as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise UsageError(f"{path} cannot be written ({error}); give another name.") from error
+
+
+def as_json_line(prediction: Prediction) -> str:
+    """One JSON object on one line; docs/predict.md describes it."""
+    told: dict[str, Any] = {
+        "picture": prediction.picture,
+        "width": prediction.width,
+        "height": prediction.height,
+        "error": prediction.error,
+        "faces": [face.as_json() for face in prediction.faces],
+    }
+    return json.dumps(told)
+
+
+@dataclass(frozen=True)
+class PictureTable:
+    """A table to read, a line a face.
+
+    name_width: characters of the longest path. classes: what the model knows, a column each. boxes:
+    whether there are places to tell.
+    """
+
+    name_width: int
+    classes: Sequence[str]
+    boxes: bool
+
+    def head(self) -> str:
+        """The line above the others."""
+        place = f"{'face':>6}{'x':>7}{'y':>7}{'w':>7}{'h':>7}{'score':>7}" if self.boxes else ""
+        names = "".join(f"{name:>9}" for name in self._columns())
+        return f"{'picture':<{self.name_width}}{place}  {'emotion':<9}{names}"
+
+    def rows(self, prediction: Prediction) -> Iterator[str]:
+        """A picture's lines: none when it cannot be read, one that says so where there is no face."""
+        name = f"{prediction.picture:<{self.name_width}}"
+        if prediction.error:
+            return
+        if not prediction.faces:
+            yield f"{name}  no face found"
+        for number, face in enumerate(prediction.faces, 1):
+            place = "".join(f"{value:>7.0f}" for value in face.box[:4]) + f"{face.box.score:>7.2f}"
+            told = "".join(f"{face.probabilities[at]:>9.1%}" for at in self._columns().values())
+            yield f"{name}{f'{number:>6}{place}' if self.boxes else ''}  {face.emotion:<9}{told}"
+
+    def _columns(self) -> dict[str, int]:
+        return {name: at for at, name in enumerate(EMOTIONS) if name in self.classes}

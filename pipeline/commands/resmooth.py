@@ -1,0 +1,30 @@
+"""`affectline resmooth`: every video of a folder, one after the other."""
+
+import os
+import sys
+
+from tqdm import tqdm
+
+from pipeline.errors import UsageError
+from pipeline.run.local import locked
+from transforms.tables.files import clear_scratch
+from transforms.tables.rows import compacted, list_video_ids
+from transforms.timelines.resmooth import resmooth_video
+
+
+def resmooth(out: str, smoothing: str, window_s: float | None) -> int:
+    """Track and smooth all finished videos below `out` again; how many there were.
+
+    Raises UsageError when there is none, they are compacted, or another run has the folder.
+    """
+    folder = os.path.join(out, "videos")
+    ids = list_video_ids(folder)
+    if not ids:
+        raise UsageError(f"There are no finished videos in {os.path.abspath(out)}.")
+    if compacted(folder):
+        raise UsageError(f"{out} is compacted; resmooth before `affectline compact`, or run again.")
+    with locked(out):
+        for video_id in tqdm(ids, desc="resmooth", unit="video", disable=not sys.stderr.isatty()):
+            resmooth_video(out, video_id, smoothing, window_s)
+        clear_scratch(out)
+    return len(ids)

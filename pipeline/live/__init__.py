@@ -1,0 +1,1 @@
+"""Emotions as they are seen: cameras, streams and files, frame by frame."""

@@ -1,0 +1,265 @@
+"""`affectline live`: a camera, a stream or a file, told face by face as JSON lines while it is seen."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import FrameType
+
+import cv2
+import numpy as np
+
+from models.classify.classifier import Classifier
+from models.classify.spec import read_model_spec
+from models.detectors import make_detector
+from pipeline.draw.mp4 import Mp4Writer, open_mp4
+from pipeline.draw.overlay import draw_face
+from pipeline.errors import RunError, UsageError
+from pipeline.live.live import LiveFace, LiveFaces
+from pipeline.run.request import check_smoothing
+from transforms.video.decoder import Decoder
+from transforms.video.records import SampledFrame, Summary, UnreadableVideoError
+
+See = Callable[[int, np.ndarray], list[LiveFace]]
+
+_OPEN_MS, _READ_MS = 10_000, 10_000  # patience with a stream
+_GLANCE_S = 0.2  # between looks at whether to stop, while no frame comes
+_FRAME_RATE = Fraction(30)  # told to the encoder; each frame has its own time anyway
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of a source: microseconds since its first, and uint8 RGB [H, W, 3], upright."""
+
+    pts_us: int
+    image: np.ndarray
+
+
+def is_stream(source: str) -> bool:
+    """Whether frames come at their own pace, from a camera's number or a URL, and not from a file."""
+    return source.isdecimal() or "://" in source
+
+
+def read_file(path: str, problems: list[str]) -> Iterator[Frame]:
+    """Every frame of a video file at its own time; what was wrong with it is added to `problems`.
+
+    Raises UsageError when it cannot be opened.
+    """
+    if not os.path.isfile(path):
+        raise UsageError(f"{path} is neither a file, a camera's number nor a URL such as rtsp://….")
+    with Decoder() as decoder:
+        try:
+            probe = decoder.probe(path)
+        except UnreadableVideoError as error:
+            raise UsageError(f"{path} cannot be opened: {error}") from error
+        for item in decoder.read(path, 0, -1, probe.zero_pts, Fraction(0)):
+            if isinstance(item, SampledFrame):
+                yield Frame(item.pts_us, item.image)
+            elif isinstance(item, Summary):
+                problems += item.problems
+
+
+class Stream:
+    """The newest frame of a camera or a network stream: those that come meanwhile are passed over.
+
+    Raises UsageError when it cannot be opened. A context manager.
+    """
+
+    def __init__(self, source: str) -> None:
+        if source.isdecimal():
+            self._capture = cv2.VideoCapture(int(source))
+        else:
+            patience = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS]
+            self._capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, patience)
+        if not self._capture.isOpened():
+            what = f"The camera {source}" if source.isdecimal() else source
+            raise UsageError(
+                f"{what} cannot be opened; check that it is there and that no other program uses it."
+            )
+        self._changed = threading.Condition()
+        self._newest: Frame | None = None
+        self._ended = False
+        self._thread = threading.Thread(target=self._grab, name="camera", daemon=True)
+
+    def __enter__(self) -> "Stream":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._ended = True
+        self._thread.join(_READ_MS / 1000)
+        self._capture.release()
+
+    def _grab(self) -> None:
+        start_ns = None
+        while not self._ended:
+            more, bgr = self._capture.read()
+            now_ns = time.monotonic_ns()
+            start_ns = start_ns or now_ns
+            with self._changed:
+                if more:
+                    rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+                    self._newest = Frame((now_ns - start_ns) // 1000, rgb)
+                else:
+                    self._ended = True
+                self._changed.notify()
+
+    def frames(self, stopped: threading.Event) -> Iterator[Frame]:
+        """Frames until the stream ends or `stopped` is set."""
+        while True:
+            with self._changed:
+                while self._newest is None and not self._ended and not stopped.is_set():
+                    self._changed.wait(_GLANCE_S)
+                frame, self._newest = self._newest, None
+            if frame is None or stopped.is_set():
+                return
+            yield frame
+
+
+def as_json_line(frame: Frame, faces: list[LiveFace]) -> str:
+    """One JSON object on one line; docs/app.md describes it."""
+    return json.dumps(
+        {
+            "time_s": round(frame.pts_us / 1e6, 6),
+            "width": frame.image.shape[1],
+            "height": frame.image.shape[0],
+            "faces": [face.as_json() for face in faces],
+        }
+    )
+
+
+def live(
+    source: str,
+    output: str | None,
+    *,
+    detector: str,
+    detector_weights: str | None,
+    min_face: float,
+    model: str,
+    smoothing: str,
+    window_s: float | None,
+) -> str:
+    """Load what was named and `watch` with it; UsageError also for a name that there is not.
+
+    A file waits for each search for faces, so that the same file gives the same lines. A camera does not.
+    """
+    check_smoothing(smoothing)
+    weights = Path(detector_weights) if detector_weights else None
+    try:
+        spec = read_model_spec(model)  # before the slow part
+        found = make_detector(detector, min_face, weights)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    with ThreadPoolExecutor(1, thread_name_prefix="search") as search:
+        beside = search if is_stream(source) else None
+        faces = LiveFaces(found, Classifier(spec), smoothing, window_s, beside)
+        return watch(source, faces.see, output, _print_line)
+
+
+def _print_line(line: str) -> None:
+    """Print a line at once; BrokenPipeError when whoever read the lines has left."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer would be complained about when the process ends.
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise
+
+
+def watch(source: str, see: See, output: str | None, tell: Callable[[str], None]) -> str:
+    """Tell the faces of a source until it ends or the process is interrupted; how that was, in a sentence.
+
+    Args:
+        source: a camera's number, a URL that FFmpeg reads, or a file.
+        see: `LiveFaces.see`.
+        output: the annotated MP4 to write, if any.
+        tell: gets each frame's JSON line; where it raises BrokenPipeError, nobody wants more.
+
+    Raises:
+        UsageError: the source cannot be opened, or the output cannot be written.
+        RunError: a camera or stream ended by itself; what was written of it is kept.
+    """
+    problems: list[str] = []
+    stopped = threading.Event()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_interrupts(stopped))
+        if is_stream(source):
+            frames = stack.enter_context(Stream(source)).frames(stopped)
+        else:
+            frames = read_file(source, problems)
+        if output is not None:
+            _check_output(output, source)
+        seen, last_us = _see_all(frames, see, output, tell, stopped)
+    length = f"{seen} frames ({last_us / 1e6:.1f} s)"
+    if stopped.is_set():
+        return f"Stopped after {length}."
+    if is_stream(source):
+        raise RunError(f"{source} sends no more pictures after {length}; check the camera or the connection.")
+    if not seen:
+        raise RunError(f"{source} has no frame that can be read: {' '.join(problems)}")
+    return " ".join([f"{source} ended after {length}.", *problems])
+
+
+def _see_all(
+    frames: Iterator[Frame],
+    see: See,
+    output: str | None,
+    tell: Callable[[str], None],
+    stopped: threading.Event,
+) -> tuple[int, int]:
+    """How many frames were seen, and the time of the last."""
+    seen = last_us = step_us = 0
+    writer: Mp4Writer | None = None
+    with contextlib.ExitStack() as stack:
+        for frame in frames:
+            faces = see(frame.pts_us, frame.image)
+            try:
+                tell(as_json_line(frame, faces))
+            except BrokenPipeError:
+                stopped.set()
+            if output is not None:
+                if writer is None:
+                    size = frame.image.shape[1], frame.image.shape[0]
+                    writer = stack.enter_context(open_mp4(output, size, _FRAME_RATE, Fraction(1), None))
+                for face in sorted(faces, key=lambda face: face.box.w * face.box.h):
+                    draw_face(frame.image, np.array(face.box[:4]), f"#{face.track}", face.probabilities)
+                writer.write(frame.pts_us, frame.image)
+            seen, step_us, last_us = seen + 1, frame.pts_us - last_us, frame.pts_us
+            if stopped.is_set():
+                break
+        if writer is not None:
+            writer.finish(last_us + step_us)
+    return seen, last_us
+
+
+@contextlib.contextmanager
+def _interrupts(stopped: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the loop after a frame, so that the file being written is completed."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopped.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _check_output(output: str, source: str) -> None:
+    folder = os.path.dirname(os.path.abspath(output))
+    if os.path.isdir(output) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise UsageError(f"{output} cannot be written; give a file in a folder that can be.")
+    if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
+        raise UsageError(f"{output} is the video itself; give another name.")

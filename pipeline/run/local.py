@@ -1,0 +1,210 @@
+"""Runs on this machine: a row of waves, each one Beam pipeline, committed when done."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+import apache_beam as beam
+import psutil
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, PortableOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineResult
+from apache_beam.transforms.environments import ExternalEnvironment
+
+from models.classify.spec import ModelSpec
+from models.thread_pool import CORES_VARIABLE
+from pipeline.build import Execution, emotion_timelines
+from pipeline.errors import RunError, UsageError, WorkerDiedError
+from schemas.elements import Video
+from schemas.settings import Settings
+from transforms.remote import is_remote
+from transforms.tables.files import ForeignFilesError, claim_private_folder, private_folder, scratch_folder
+from transforms.video.decoder import Decoder
+from transforms.video.records import UnreadableVideoError
+
+# What a remote file's length is guessed from, since opening it would mean copying it: 1 Mbit/s.
+_BYTES_PER_SECOND = 125_000
+
+
+def waves(videos: Iterable[Video], wave_seconds: float) -> Iterator[tuple[list[Video], float]]:
+    """Cut a list of videos into waves of at most `wave_seconds`, each with its seconds of video.
+
+    A longer video is a wave of its own. Lengths come from the containers, opened as they are needed.
+    """
+    wave: list[Video] = []
+    total = 0.0
+    with Decoder() as decoder:
+        for video in videos:
+            seconds = _length_s(video, decoder)
+            if wave and total + seconds > wave_seconds:
+                yield wave, total
+                wave, total = [], 0.0
+            wave.append(video)
+            total += seconds
+    if wave:
+        yield wave, total
+
+
+def _length_s(video: Video, decoder: Decoder) -> float:
+    if is_remote(video.uri):
+        return video.size_bytes / _BYTES_PER_SECOND
+    try:
+        return decoder.probe(video.uri).duration_us / 1e6
+    except UnreadableVideoError:
+        return 0.0  # the pipeline meets the same error and writes it down
+
+
+def run_wave(
+    videos: Sequence[Video],
+    settings: Settings,
+    model: ModelSpec,
+    execution: Execution,
+    workers: int,
+    beam_options: Sequence[str],
+) -> PipelineResult:
+    """Run one pipeline over these videos to its end.
+
+    Raises WorkerDiedError when a worker process ends by itself, and RunError when the disk is full;
+    whatever else a step raises comes through as Beam wraps it.
+    """
+    options = PipelineOptions(
+        [f"--direct_num_workers={workers}", *beam_options], runner="FnApiRunner", save_main_session=False
+    )
+    environment = None
+    if options.view_as(PortableOptions).environment_type == "EXTERNAL":  # a pool others started
+        environment = ExternalEnvironment.from_options(options.view_as(PortableOptions))
+    elif workers > 1:
+        options.view_as(DirectOptions).direct_running_mode = "multi_processing"
+
+    def run(execution: Execution) -> PipelineResult:
+        pipeline = beam.Pipeline(FnApiRunner(default_environment=environment), options)
+        emotion_timelines(pipeline | "FindVideos" >> beam.Create(videos), settings, model, execution)
+        result = pipeline.run()
+        result.wait_until_finish()
+        return result
+
+    scratch = None  # the system's folder for temporary files
+    if not is_remote(execution.out):
+        scratch = scratch_folder(execution.out)
+        os.makedirs(scratch, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix="affectline-", dir=scratch, ignore_cleanup_errors=True
+        ) as rows_folder:
+            if environment is None:  # else workers may see other disks
+                execution = replace(execution, rows_folder=rows_folder)
+            return _run_watched(lambda: run(execution)) if workers > 1 else run(execution)
+    except Exception as error:
+        if os.strerror(errno.ENOSPC) in str(error):  # a worker's error arrives as text
+            raise RunError(
+                f"The disk of {execution.out} is full; finished videos are kept, and the same command "
+                "continues once there is room."
+            ) from error
+        raise
+
+
+def _run_watched(run: Callable[[], PipelineResult]) -> PipelineResult:
+    """Call `run` in a thread, and stop waiting for it when one of Beam's worker processes dies.
+
+    Beam starts each worker from a thread named run_worker, which raises when the process ends with
+    an error; nobody looks at that thread, so the pipeline would wait for ever.
+    """
+    ended = threading.Event()
+    outcome: list[BaseException | PipelineResult] = []
+
+    def target() -> None:
+        try:
+            outcome.append(run())
+        except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
+            outcome.append(error)
+        ended.set()
+
+    def on_thread_error(report: threading.ExceptHookArgs) -> None:
+        usual_hook(report)
+        if report.thread is not None and report.thread.name == "run_worker" and not ended.is_set():
+            outcome.append(
+                WorkerDiedError(
+                    f"A worker process ended unexpectedly ({report.exc_value}); finished videos are kept, "
+                    "and the same command continues with the rest."
+                )
+            )
+            ended.set()
+
+    usual_hook = threading.excepthook
+    threading.excepthook = on_thread_error
+    try:
+        threading.Thread(target=target, name="pipeline", daemon=True).start()
+        ended.wait()
+    finally:
+        threading.excepthook = usual_hook
+    if isinstance(outcome[0], WorkerDiedError):
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def prepare_workers(workers: int) -> None:
+    """Set what worker processes inherit: where our packages are, and their share of the cores.
+
+    With PYTHONSAFEPATH a folder called `models` where the user stands cannot shadow ours.
+    """
+    ours = str(Path(__file__).resolve().parents[2])
+    paths = [ours, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    os.environ["PYTHONSAFEPATH"] = "1"
+    os.environ.setdefault(CORES_VARIABLE, str(max(1, (os.cpu_count() or 1) // workers)))
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # pictures are shared out among the cores, not operations
+
+
+def _lock_file(out: str) -> IO[str]:
+    try:
+        claim_private_folder(out)
+    except ForeignFilesError as error:
+        raise UsageError(str(error)) from error
+    return open(os.path.join(private_folder(out), "lock"), "w", encoding="ascii")
+
+
+@contextlib.contextmanager
+def locked(out: str) -> Iterator[None]:
+    """Hold a local output folder for this run alone; UsageError when another run has it."""
+    if is_remote(out):
+        yield
+        return
+    with _lock_file(out) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"Another run is writing to {out}; wait for it to end or choose another output folder."
+            ) from error
+        yield
+
+
+def log_path(out: str) -> str:
+    """Where libraries' chatter goes: into the output folder, or nowhere when that is remote."""
+    return os.devnull if is_remote(out) else os.path.join(out, "affectline.log")
+
+
+def make_output_folder(out: str) -> None:
+    """Create the output folder; UsageError when its path is taken or not writable."""
+    if is_remote(out):
+        return
+    try:
+        os.makedirs(out, exist_ok=True)
+    except FileExistsError as error:
+        raise UsageError(f"{out} is a file; give a folder to write the tables to.") from error
+    except OSError as error:
+        raise UsageError(f"{out} cannot be created: {error.strerror}.") from error
+    if not os.access(out, os.W_OK):
+        raise UsageError(f"{out} is not writable; choose another output folder.")

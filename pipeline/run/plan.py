@@ -1,0 +1,202 @@
+"""`affectline plan`: what a run would do, from opening the inputs and timing a few seconds of them."""
+
+import io
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from models.classify.classifier import Classifier, load_classifier
+from models.classify.spec import ModelSpec
+from models.detectors import Detector
+from schemas.elements import Face, Sample, Video, VideoInfo
+from schemas.settings import Settings
+from transforms.faces.look import load_detector, look_at
+from transforms.faces.thumbnails import thumbnail_interval
+from transforms.remote import LocalCopies
+from transforms.tables.blocks import make_block
+from transforms.timelines.gather import gather, smooth_tracks, track
+from transforms.timelines.tabulate import tabulate, varies
+from transforms.video.chunks import chunks
+from transforms.video.decoder import Decoder
+from transforms.video.records import Probe, UnreadableVideoError
+
+_TIMED_VIDEOS = 3  # of different picture sizes
+_TIMED_US = 5_000_000  # from the start of each
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run over these inputs would amount to, with one worker on this machine."""
+
+    videos: int
+    readable: int
+    hours: float
+    samples: int
+    seconds: float
+    memory_bytes: int  # of the process and its decoder
+    output_bytes: int
+    problems: dict[str, list[str]]  # uri: one sentence each
+
+
+class _Tools(NamedTuple):
+    """What the real work is done with."""
+
+    decoder: Decoder
+    copies: LocalCopies
+    detector: Detector
+    classifier: Classifier
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What the first seconds of one video cost."""
+
+    pixels: int
+    seconds_per_sample: float
+    bytes_per_sample: float
+    bytes_per_video: float
+
+
+def make_plan(videos: Sequence[Video], settings: Settings, model: ModelSpec) -> Plan:
+    """Open every input, do the real work on a few seconds of some, and reckon the rest from them."""
+    probes: list[tuple[Video, Probe]] = []
+    problems: dict[str, list[str]] = {}
+    started = time.monotonic()
+    detector, classifier = load_detector(settings), load_classifier(model.name)
+    start_up = time.monotonic() - started
+    copies = LocalCopies()
+    try:
+        with Decoder() as decoder:
+            for video in videos:
+                try:
+                    probe = decoder.probe(copies.path(video.uri, video.fingerprint))
+                except (UnreadableVideoError, OSError) as error:
+                    problems[video.uri] = [str(error)]
+                    continue
+                probes.append((video, probe))
+                if found := list(_notable(probe)):
+                    problems[video.uri] = found
+            tools = _Tools(decoder, copies, detector, classifier)
+            trials = [_try(video, probe, tools, settings) for video, probe in _spread(probes)]
+    finally:
+        copies.close()
+    samples = [_samples(probe, settings.sampling_rate) for _, probe in probes]
+    costs = [
+        min(trials, key=lambda trial: abs(trial.pixels - probe.width * probe.height)) for _, probe in probes
+    ]
+    return Plan(
+        videos=len(videos),
+        readable=len(probes),
+        hours=sum(probe.duration_us for _, probe in probes) / 3.6e9,
+        samples=sum(samples),
+        seconds=start_up + sum(n * cost.seconds_per_sample for n, cost in zip(samples, costs, strict=True)),
+        memory_bytes=_peak_memory(),
+        output_bytes=round(
+            sum(
+                cost.bytes_per_video + n * cost.bytes_per_sample
+                for n, cost in zip(samples, costs, strict=True)
+            )
+        ),
+        problems=problems,
+    )
+
+
+def _notable(probe: Probe) -> Iterator[str]:
+    """What a user may want to know of a video before it is processed."""
+    yield from probe.problems
+    if varies(probe.min_step_us, probe.max_step_us):
+        yield (
+            f"The frame rate varies: {probe.min_step_us / 1000:.0f} to {probe.max_step_us / 1000:.0f} ms "
+            "between frames."
+        )
+    if probe.rotation:
+        yield f"The picture is stored turned by {probe.rotation} degrees; boxes will be upright."
+    if probe.one_piece:
+        yield "The timestamps make sense only from the start; the video is read in one piece."
+
+
+def _samples(probe: Probe, rate: Fraction) -> int:
+    """Samples to expect: at most one a frame."""
+    return min(probe.frames, int(probe.duration_us * rate // 1_000_000) + 1) if rate else probe.frames
+
+
+def _spread(probes: Sequence[tuple[Video, Probe]]) -> list[tuple[Video, Probe]]:
+    """A few videos, from the smallest picture to the largest."""
+    by_size = sorted(probes, key=lambda item: item[1].width * item[1].height)
+    chosen = np.linspace(0, len(by_size) - 1, min(_TIMED_VIDEOS, len(by_size))).round().astype(int)
+    return [by_size[index] for index in chosen]
+
+
+def _try(video: Video, probe: Probe, tools: _Tools, settings: Settings) -> _Trial:
+    """Do the first seconds of a video twice, since graphs are built on the way, and time the second."""
+    path = tools.copies.path(video.uri, video.fingerprint)
+    spec = tools.classifier.spec
+    for _ in range(2):
+        started = time.monotonic()
+        samples: list[Sample] = []
+        faces: list[Face] = []
+        reading = tools.decoder.read(path, 0, _TIMED_US, probe.zero_pts, settings.sampling_rate)
+        for piece in chunks(reading):
+            if not isinstance(piece, list):
+                continue
+            for frame, boxes in zip(piece, tools.detector.detect([f.image for f in piece]), strict=True):
+                thumbnails = frame.sample % thumbnail_interval(settings.sampling_rate) == 0
+                sample, crops = look_at(
+                    video.video_id, frame, boxes, settings.detector, spec, settings.crops and thumbnails
+                )
+                samples.append(sample)
+                if crops:
+                    raw = tools.classifier.predict_emotions(np.stack([crop.crop for crop in crops])).tolist()
+                    faces += [crop.face._replace(raw=row) for crop, row in zip(crops, raw, strict=True)]
+        seconds = time.monotonic() - started
+    count = max(1, len(samples))
+    empty = _table_bytes(video, probe, [], [], settings)
+    return _Trial(
+        pixels=probe.width * probe.height,
+        seconds_per_sample=seconds / count,
+        bytes_per_sample=max(0, _table_bytes(video, probe, samples, faces, settings) - empty) / count,
+        bytes_per_video=empty,
+    )
+
+
+def _table_bytes(
+    video: Video, probe: Probe, samples: list[Sample], faces: list[Face], settings: Settings
+) -> int:
+    info = VideoInfo(video.video_id, probe.width, probe.height, probe.rotation, probe.codec, 0, 0, [])
+    sample_blocks = [make_block(samples, "")] if samples else []
+    face_blocks = [make_block(faces, "")] if faces else []
+    timeline = track(gather(video, [info], [], sample_blocks, face_blocks, []))
+    timeline = smooth_tracks(timeline, settings)
+    size = 0
+    for table in tabulate(timeline, settings).values():
+        sink = io.BytesIO()
+        pq.write_table(table, sink, compression="zstd")
+        size += sink.tell()
+    return size
+
+
+def _peak_memory() -> int:
+    """Bytes that this process and its largest child have held at most."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * unit
+
+
+def describe(plan: Plan) -> Iterator[str]:
+    """The plan as lines to print."""
+    yield f"videos   {plan.readable} of {plan.videos} readable, {plan.hours:.2f} hours"
+    yield f"samples  {plan.samples}"
+    yield f"time     about {plan.seconds:.0f} s with one worker on this machine"
+    yield f"memory   about {plan.memory_bytes / 1e9:.1f} GB a worker"
+    yield f"output   about {plan.output_bytes / 1e6:.1f} MB of tables"
+    if plan.problems:
+        yield ""
+        for uri, sentences in plan.problems.items():
+            yield f"{uri}: {' '.join(sentences)}"

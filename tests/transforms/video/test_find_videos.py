@@ -1,0 +1,113 @@
+"""Which files an input names, and what they are called."""
+
+import hashlib
+import os
+
+import pytest
+
+from transforms.video.inputs import InputError, find_videos, video_id
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.mp4", "sub/a.MKV", "sub/notes.txt", ".hidden.mp4", ".cache/c.mp4"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 3)
+    return tmp_path / "in"
+
+
+def uris(videos):
+    return sorted(video.uri for video in videos)
+
+
+def test_ids_are_slug_and_hash_of_the_relative_path():
+    digest = hashlib.sha256("Trips/My Fête (1).MP4".encode()).hexdigest()[:10]
+    assert video_id("Trips/My Fête (1).MP4") == f"my-f-te-1-{digest}"
+    assert video_id("日本.mp4") == "video-" + hashlib.sha256("日本.mp4".encode()).hexdigest()[:10]
+    assert video_id("a" * 60 + ".mp4").startswith("a" * 40 + "-")
+    assert video_id("x/clip.mp4") != video_id("y/clip.mp4")
+
+
+def test_a_folder_gives_its_videos_at_any_depth(folder):
+    videos = find_videos([str(folder)])
+    assert uris(videos) == [str(folder / "b.mp4"), str(folder / "sub/a.MKV")]
+    assert {video.video_id for video in videos} == {video_id("b.mp4"), video_id("sub/a.MKV")}
+    assert all(video.size_bytes == 3 for video in videos)
+
+
+def test_a_named_file_counts_whatever_its_ending(folder):
+    assert uris(find_videos([str(folder / "sub/notes.txt")])) == [str(folder / "sub/notes.txt")]
+
+
+def test_globs_lists_and_doubles(folder, tmp_path):
+    both = [str(folder / "b.mp4"), str(folder / "sub/a.MKV")]
+    assert uris(find_videos([str(folder / "**/*.[mM]*")])) == both
+    listing = tmp_path / "list.txt"
+    listing.write_text("\n".join([*both, "", both[0]]))
+    assert uris(find_videos([f"@{listing}"])) == both
+    assert uris(find_videos([str(folder), str(folder)])) == both
+
+
+def test_the_fingerprint_changes_with_the_file(folder):
+    [before] = find_videos([str(folder / "b.mp4")])
+    [again] = find_videos([str(folder / "b.mp4")])
+    (folder / "b.mp4").write_bytes(b"yyy")
+    os.utime(folder / "b.mp4", ns=(1, 1))
+    [after] = find_videos([str(folder / "b.mp4")])
+    assert before == again
+    assert before.fingerprint != after.fingerprint
+
+
+def test_linked_folders_are_entered_once(folder):
+    (folder / "sub/loop").symlink_to(folder)
+    assert len(find_videos([str(folder)])) == 2
+
+
+def test_two_files_of_one_name_have_an_id_each_in_any_order(folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "b.mp4").write_bytes(b"")
+    inputs = [str(folder / "b.mp4"), str(other / "b.mp4")]
+    found = {video.uri: video.video_id for video in find_videos(inputs)}
+    assert found == {inputs[0]: video_id("b.mp4"), inputs[1]: video_id(inputs[1])}
+    assert {video.uri: video.video_id for video in find_videos(inputs[::-1])} == found
+
+
+def test_a_file_named_twice_is_one_video(folder):
+    nested = [str(folder), str(folder / "sub"), str(folder / "sub/a.MKV")]
+    expected = sorted([video_id("b.mp4"), video_id("sub/a.MKV")])
+    for inputs in (nested, nested[::-1]):
+        assert [video.video_id for video in find_videos(inputs)] == expected
+
+
+def test_a_folder_reached_through_a_link_holds_the_same_videos(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    assert find_videos([str(tmp_path / "link"), str(folder)]) == find_videos([str(folder)])
+
+
+def test_a_linked_file_is_a_video_of_its_own(folder):
+    (folder / "c.mp4").symlink_to(folder / "b.mp4")
+    assert uris(find_videos([str(folder)])) == [
+        str(folder / name) for name in ("b.mp4", "c.mp4", "sub/a.MKV")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("missing.mp4", "does not exist"), ("*.avi", "matches no video"), ("empty", "matches no video")],
+)
+def test_inputs_that_match_nothing(folder, name, message):
+    (folder / "empty").mkdir()
+    with pytest.raises(InputError, match=message):
+        find_videos([str(folder / name)])
+
+
+def test_a_device_is_no_video():
+    with pytest.raises(InputError, match="/dev/null is not a regular file"):
+        find_videos(["/dev/null"])
+
+
+def test_a_list_that_cannot_be_read(tmp_path):
+    with pytest.raises(InputError, match=r"The list .* cannot be read"):
+        find_videos([f"@{tmp_path / 'none.txt'}"])

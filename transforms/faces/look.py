@@ -1,0 +1,85 @@
+"""What a frame contributes: its sample, its faces, and the model's picture of each."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from models.classify.crop import make_crop
+from models.classify.spec import ModelSpec
+from models.detectors import Box, Detector, face_frame, make_detector
+from schemas.elements import NO_FACE, OK, Face, Sample
+from schemas.settings import Settings
+from transforms.faces.thumbnails import make_thumbnail
+from transforms.timelines.shots import frame_signature
+from transforms.timelines.tracking import describe_face
+from transforms.video.records import SampledFrame
+
+
+class FaceCrop(NamedTuple):
+    """A face whose probabilities are still to come, with the model's picture of it."""
+
+    face: Face
+    crop: np.ndarray  # uint8 [H, W, C]
+
+
+def look_at(
+    video_id: str, frame: SampledFrame, boxes: list[Box], detector: str, model: ModelSpec, thumbnails: bool
+) -> tuple[Sample, list[FaceCrop]]:
+    """What one frame contributes: its sample row, and each face with the crop the model wants.
+
+    detector: the name of the one that found the boxes.
+    """
+    sample = Sample(
+        video_id=video_id,
+        sample=frame.sample,
+        pts_us=frame.pts_us,
+        status=OK if boxes else NO_FACE,
+        faces=len(boxes),
+        signature=frame_signature(frame.image),
+    )
+    crops = [
+        FaceCrop(
+            Face(
+                video_id=video_id,
+                sample=frame.sample,
+                pts_us=frame.pts_us,
+                x=box.x,
+                y=box.y,
+                w=box.w,
+                h=box.h,
+                score=box.score,
+                raw=[],
+                appearance=describe_face(frame.image, np.array(box[:4], np.float32)),
+                thumbnail=make_thumbnail(frame.image, box) if thumbnails else b"",
+            ),
+            make_crop(frame.image, face_frame(detector, box), model),
+        )
+        for box in boxes
+    ]
+    return sample, crops
+
+
+def detect_changes(detector: Detector, images: Sequence[np.ndarray]) -> list[list[Box]]:
+    """The faces of neighbouring frames, looked for only where a frame differs from the one before it.
+
+    images: uint8 [height, width, 3]. A frame's faces depend on nothing but its pixels, so those of an equal
+    frame are the same; slides and stills are full of them.
+    """
+    changed = [number == 0 or not _equal(images[number - 1], images[number]) for number in range(len(images))]
+    found = detector.detect([image for image, new in zip(images, changed, strict=True) if new])
+    return [found[place - 1] for place in accumulate(changed)]
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    middle = len(a) // 2
+    # One row tells most unequal frames apart.
+    return a.shape == b.shape and np.array_equal(a[middle], b[middle]) and np.array_equal(a, b)
+
+
+def load_detector(settings: Settings) -> Detector:
+    """The detector that the settings name."""
+    weights = settings.detector_weights
+    return make_detector(settings.detector, settings.min_face, Path(weights) if weights else None)

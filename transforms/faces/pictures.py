@@ -1,0 +1,166 @@
+"""Faces and their emotions in single pictures, by the pipeline's own detectors, crops and models."""
+
+import os
+import struct
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from models.classify.classifier import Classifier
+from models.classify.crop import make_crop
+from models.classify.crop_spec import CropSpec
+from models.classify.spec import ModelSpec
+from models.detectors import Box, Detector, FaceFrame, face_frame
+from schemas.emotions import EMOTIONS
+
+# Files of a folder that are taken for pictures. Pillow knows more endings, some of them videos'.
+PICTURE_ENDINGS: Final = (
+    *(".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm"),
+    *(".tif", ".tiff", ".webp"),
+)
+
+# What Pillow's decoders raise on broken files, besides its own UnidentifiedImageError (an OSError).
+_BROKEN: Final = (OSError, SyntaxError, ValueError, EOFError, LookupError, RuntimeError, struct.error)
+_INTEGER_MODES: Final = ("I", "I;16", "I;16L", "I;16B")
+_MOST_16_BIT: Final = 0xFFFF
+
+
+class UnreadablePictureError(ValueError):
+    """A file holds no picture that can be read; the message is one sentence without the file's name."""
+
+
+@dataclass(frozen=True)
+class PictureFace:
+    """A face in a picture and what the model says of it.
+
+    box: in pixels of the upright picture, with the detector's score. probabilities: float32 [7] in the
+    order of EMOTIONS; nan for classes that the model does not know, the others sum to 1.
+    """
+
+    box: Box
+    probabilities: np.ndarray
+
+    @property
+    def emotion(self) -> str:
+        """The most probable class."""
+        return EMOTIONS[int(np.nanargmax(self.probabilities))]
+
+    @property
+    def confidence(self) -> float:
+        """The probability of that class, 0 to 1."""
+        return float(np.nanmax(self.probabilities))
+
+    def as_json(self) -> dict[str, Any]:
+        """The face for machines: pixels, and probabilities by emotion or null."""
+        return {
+            **{name: round(value, 2) for name, value in zip("xywh", self.box[:4], strict=True)},
+            "score": round(self.box.score, 4),
+            "emotion": self.emotion,
+            "confidence": round(self.confidence, 4),
+            "probabilities": {
+                emotion: None if np.isnan(value) else round(float(value), 4)
+                for emotion, value in zip(EMOTIONS, self.probabilities, strict=True)
+            },
+        }
+
+
+def list_pictures(inputs: Iterable[str]) -> list[tuple[str, str]]:
+    """Each picture's path, and its path relative to the input that named it, in order.
+
+    A folder gives the files in it and below it whose names end as PICTURE_ENDINGS says, but for hidden
+    ones. Raises ValueError for an input that does not exist and for a folder without pictures.
+    """
+    found = []
+    for name in inputs:
+        if not os.path.exists(name):
+            raise ValueError(f"{name} does not exist.")
+        if not os.path.isdir(name):
+            found.append((name, os.path.basename(name)))
+            continue
+        below = sorted(str(path.relative_to(name)) for path in Path(name).rglob("*") if path.is_file())
+        pictures = [inner for inner in below if _is_picture(inner)]
+        if not pictures:
+            raise ValueError(f"There is no picture in {name}.")
+        found += [(os.path.join(name, inner), inner) for inner in pictures]
+    return found
+
+
+def _is_picture(path: str) -> bool:
+    hidden = any(part.startswith(".") for part in Path(path).parts)
+    return not hidden and Path(path).suffix.lower() in PICTURE_ENDINGS
+
+
+def read_picture(source: str | Path | IO[bytes]) -> np.ndarray:
+    """A picture as it should be seen: uint8 RGB [H, W, 3], turned as its EXIF orientation says.
+
+    source: a path, or a file open for reading bytes, of any format that Pillow reads. 16-bit values are
+    scaled to 8 bits, transparency lies on white, CMYK and grey become RGB, and of several frames the
+    first counts. Raises UnreadablePictureError.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow remarks on pictures beyond 89 megapixels and refuses those of twice that.
+            warnings.simplefilter("ignore")
+            with Image.open(source) as image:
+                image.load()
+                return _as_rgb(ImageOps.exif_transpose(image))
+    except UnreadablePictureError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadablePictureError("This is not a picture of a known format.") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadablePictureError("The picture is too large to be opened safely.") from error
+    except _BROKEN as error:
+        raise UnreadablePictureError(f"The picture cannot be read ({error}).") from error
+
+
+def _as_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode in _INTEGER_MODES:
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > _MOST_16_BIT:
+            raise UnreadablePictureError("The picture has 32 bits a pixel; save it with 8 or 16.")
+        # As 16-bit formats mean it: 65535 is white, however bright the picture is.
+        grey = np.rint(values / _MOST_16_BIT * 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode == "F":
+        raise UnreadablePictureError("The picture has floating-point pixels; save it with 8 or 16 bits.")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def find_faces(picture: np.ndarray, detector: Detector, classifier: Classifier) -> list[PictureFace]:
+    """The faces in a picture with their emotions, the surest face first.
+
+    picture: uint8 RGB [H, W, 3], upright. Raises ValueError for an array of another kind.
+    """
+    [boxes] = detector.detect([picture])
+    if not boxes:
+        return []
+    crops = np.stack([make_crop(picture, face_frame(detector.name, box), classifier.spec) for box in boxes])
+    return [PictureFace(box, row) for box, row in zip(boxes, classifier.predict_emotions(crops), strict=True)]
+
+
+def whole_face(picture: np.ndarray, classifier: Classifier) -> PictureFace:
+    """The emotion in a picture that is a face from edge to edge, as training pictures are.
+
+    picture: uint8 RGB [H, W, 3], upright; one that is not square is completed by repeating its border.
+    The box is the whole picture, with score 1.
+    """
+    [probabilities] = classifier.predict_emotions(crop_whole(picture, classifier.spec)[None])
+    height, width = picture.shape[:2]
+    return PictureFace(Box(0.0, 0.0, float(width), float(height), 1.0), probabilities)
+
+
+def crop_whole(picture: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """The whole picture as the model wants a face: uint8 [input_size, input_size, channels]."""
+    height, width = picture.shape[:2]
+    # A picture that is a face is taken as it is, not as much tighter as the model wants it in a frame.
+    frame = FaceFrame(width / 2, height / 2, max(width, height), roll=0.0)
+    return make_crop(picture, frame, replace(spec, crop=CropSpec(scale=1.0)))

@@ -1,0 +1,33 @@
+"""Small pictures of faces, for reports."""
+
+from fractions import Fraction
+from typing import Final
+
+import cv2
+import numpy as np
+
+from models.detectors import Box
+
+THUMBNAIL_SIZE: Final = 72
+THUMBNAILS_PER_SECOND: Final = Fraction(5, 2)
+_FPS_OF_EVERY_FRAME: Final = 30  # assumed for thumbnails alone
+
+
+def thumbnail_interval(fps: Fraction) -> int:
+    """Every how many samples faces carry a thumbnail, so that rows stay small at any rate."""
+    return max(1, round((fps or _FPS_OF_EVERY_FRAME) / THUMBNAILS_PER_SECOND))
+
+
+def make_thumbnail(image: np.ndarray, box: Box) -> bytes:
+    """A square JPEG of a face and a little around it, from an RGB picture uint8 [H, W, 3]."""
+    height, width = image.shape[:2]
+    half = 0.65 * max(box.w, box.h)
+    center_x, center_y = box.x + box.w / 2, box.y + box.h / 2
+    left, right = max(0, round(center_x - half)), min(width, round(center_x + half))
+    top, bottom = max(0, round(center_y - half)), min(height, round(center_y + half))
+    face = image[top : max(bottom, top + 1), left : max(right, left + 1)]
+    scale = THUMBNAIL_SIZE / max(face.shape[:2])
+    size = (max(1, round(face.shape[1] * scale)), max(1, round(face.shape[0] * scale)))
+    small = cv2.resize(face, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
+    return encoded.tobytes()

@@ -1,0 +1,94 @@
+"""Files, wherever Beam's FileSystems reach: listed, copied near, removed."""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from apache_beam.io.filesystems import FileSystems
+
+
+_BLOCK = 8 << 20
+# Copies of remote videos that one step keeps. Little, since segments of one video come one after another,
+# and a worker with many processes and one disk has many such steps.
+CACHE_BYTES = 4 << 30
+
+
+def file_systems() -> "type[FileSystems]":
+    """Beam's FileSystems, loaded when a remote path appears: it brings all of Beam."""
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path names another file system than this machine's."""
+    return "://" in path
+
+
+def join(folder: str, *names: str) -> str:
+    """A path below a folder, local or remote."""
+    return file_systems().join(folder, *names) if is_remote(folder) else os.path.join(folder, *names)
+
+
+def exists(path: str) -> bool:
+    """Whether a file or folder is there."""
+    return file_systems().exists(path) if is_remote(path) else os.path.exists(path)
+
+
+def delete(path: str) -> None:
+    """Remove one file; nothing happens when it is not there."""
+    if is_remote(path):
+        if file_systems().exists(path):
+            file_systems().delete([path])
+    else:
+        Path(path).unlink(missing_ok=True)
+
+
+class LocalCopies:
+    """Remote files as local paths: copied in blocks, reused, bounded, removed at close."""
+
+    def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
+        """Keep at most `max_bytes` of copies, the file in use always among them."""
+        self._max_bytes = max_bytes
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._copies: OrderedDict[tuple[str, str], tuple[str, int]] = OrderedDict()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def path(self, uri: str, fingerprint: str) -> str:
+        """A local path with the bytes of `uri`, valid until the next call; OSError when unreadable."""
+        if not is_remote(uri):
+            return uri
+        key = (uri, fingerprint)
+        if key not in self._copies:
+            self._copies[key] = self._copy(uri)
+        self._copies.move_to_end(key)
+        while len(self._copies) > 1 and sum(size for _, size in self._copies.values()) > self._max_bytes:
+            _, (oldest, _) = self._copies.popitem(last=False)
+            os.unlink(oldest)
+        return self._copies[key][0]
+
+    def _copy(self, uri: str) -> tuple[str, int]:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="affectline-")
+        # The name keeps the ending: some demuxers are chosen by it.
+        target = os.path.join(self._folder.name, uuid.uuid4().hex + os.path.splitext(uri)[1])
+        with file_systems().open(uri, compression_type="uncompressed") as source, open(target, "wb") as copy:
+            shutil.copyfileobj(source, copy, _BLOCK)
+        return target, os.path.getsize(target)
+
+    def close(self) -> None:
+        """Remove every copy."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+        self._copies.clear()

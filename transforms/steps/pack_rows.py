@@ -1,0 +1,45 @@
+"""PackRows: many rows of a video in one block, which is what is grouped."""
+
+from collections.abc import Iterator
+
+import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
+
+from schemas.elements import Block, Face, Sample
+from transforms.tables.blocks import BLOCK_ROWS, make_block
+
+
+class _Pack(beam.DoFn):
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def start_bundle(self) -> None:
+        self._rows: dict[str, list[Sample | Face]] = {}
+        self._count = 0
+
+    def process(self, row: Sample | Face) -> Iterator[Block]:
+        self._rows.setdefault(row.video_id, []).append(row)
+        self._count += 1
+        if self._count == BLOCK_ROWS:
+            yield from self._blocks()
+            self.start_bundle()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        return map(GlobalWindows.windowed_value, self._blocks())
+
+    def _blocks(self) -> Iterator[Block]:
+        return (make_block(rows, self._folder) for rows in self._rows.values())  # type: ignore[arg-type]
+
+
+class Pack(beam.PTransform):
+    """PCollection of Samples, or of Faces → PCollection[Block], each of one video."""
+
+    def __init__(self, folder: str) -> None:
+        """Keep blocks in files of a local folder, or in themselves when that is ''."""
+        super().__init__()
+        self._folder = folder
+
+    def expand(self, rows: beam.PCollection[Sample | Face]) -> beam.PCollection[Block]:
+        """Wire the step."""
+        return rows | beam.ParDo(_Pack(self._folder)).with_output_types(Block)

@@ -1,0 +1,1 @@
+"""The tables on disk: their layout, one video's rows of each, and what is written when."""

@@ -1,0 +1,1 @@
+"""One video's rows after grouping: gathered, tracked, smoothed, tabulated. Pure functions."""

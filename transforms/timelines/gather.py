@@ -1,0 +1,235 @@
+"""One video's rows between grouping and writing: gathered, checked, tracked, smoothed, tabulated."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.elements import DECODE_ERROR, NO_FACE, OK, Block, Failure, SegmentEnd, Video, VideoInfo
+from schemas.emotions import EMOTIONS, emotion_columns
+from schemas.settings import Settings
+from transforms.tables.blocks import Thumbnails, read_faces, read_samples
+from transforms.timelines.shots import SIGNATURE_BYTES, find_shots
+from transforms.timelines.smoothing import smooth
+from transforms.timelines.tracking import APPEARANCE_BYTES, track_faces
+
+
+class IncompleteVideoError(RuntimeError):
+    """Rows of a video are missing, doubled or contradict each other: the run must not go on."""
+
+
+@dataclass(frozen=True)
+class SampleColumns:
+    """Sampled instants in order of time."""
+
+    sample: np.ndarray  # int32 [n]
+    pts_us: np.ndarray  # int64 [n]
+    status: np.ndarray  # str [n]
+    faces: np.ndarray  # int16 [n]
+    shot: np.ndarray  # int32 [n]
+
+
+@dataclass(frozen=True)
+class FaceColumns:
+    """Faces in order of time, then of their box."""
+
+    sample: np.ndarray  # int32 [m]
+    pts_us: np.ndarray  # int64 [m]
+    boxes: np.ndarray  # float32 [m, 4]: x, y, w, h
+    score: np.ndarray  # float32 [m]
+    raw: np.ndarray  # float32 [m, 7], in the order of EMOTIONS; nan: a class the model does not know
+    appearance: np.ndarray  # uint8 [m, d]
+    thumbnail: np.ndarray  # int64 [m], number among the timeline's thumbnails; -1: none
+    shot: np.ndarray  # int32 [m]
+    track: np.ndarray  # int32 [m]; -1 before tracking
+    smoothed: np.ndarray  # float32 [m, 7], nan as in raw; the raw ones before smoothing
+
+    def take(self, rows: np.ndarray) -> "FaceColumns":
+        """The faces at these row numbers."""
+        return FaceColumns(**{name: value[rows] for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Everything known of one video."""
+
+    video: Video
+    info: VideoInfo | None  # None when it could not be opened
+    ends: Sequence[SegmentEnd]
+    samples: SampleColumns
+    faces: FaceColumns
+    thumbnails: Sequence[bytes]  # JPEG
+    failures: Sequence[Failure] = field(default_factory=tuple)
+
+    @property
+    def problems(self) -> list[str]:
+        """What was wrong with it, each sentence once, however the video was cut."""
+        if self.info is None:
+            return [failure.message for failure in self.failures]
+        return _problems(self.info, self.ends)
+
+    @property
+    def status(self) -> str:
+        """`ok`, `partial` (something was lost) or `failed` (nothing was read)."""
+        if not any(status in (OK, NO_FACE) for status in self.samples.status):
+            return "failed"
+        return "partial" if self.problems else "ok"
+
+
+def gather(
+    video: Video,
+    infos: Iterable[VideoInfo],
+    ends: Iterable[SegmentEnd],
+    samples: Iterable[Block],
+    faces: Iterable[Block],
+    failures: Iterable[Failure],
+) -> Timeline:
+    """Put one video's records, which come in any order, in order; IncompleteVideoError if sums differ."""
+    info = next(iter(infos), None)
+    ordered_ends = sorted(ends, key=lambda end: end.number)
+    expected = info.segments if info else 0
+    if [end.number for end in ordered_ends] != list(range(expected)):
+        raise IncompleteVideoError(
+            f"{video.uri}: {expected} segments were planned and {len(ordered_ends)} came back."
+        )
+    sample_columns = _sample_columns(read_samples(samples))
+    face_blocks = list(faces)
+    found = read_faces(face_blocks)
+    order = np.lexsort([found[name].to_numpy() for name in ("score", "h", "w", "y", "x", "sample")])
+    face_columns = _face_columns(found.take(order), sample_columns)
+    _check(video, sample_columns, face_columns)
+    damage = [
+        Failure(video.video_id, video.uri, "SampleFrames", None, "Damage", problem)
+        for problem in _problems(info, ordered_ends)
+    ]
+    return Timeline(
+        video=video,
+        info=info,
+        ends=ordered_ends,
+        samples=sample_columns,
+        faces=face_columns,
+        thumbnails=Thumbnails(face_blocks, order),
+        failures=sorted([*failures, *damage], key=_place),
+    )
+
+
+def _place(failure: Failure) -> tuple[int, str, str]:
+    return (-1 if failure.pts_us is None else failure.pts_us, failure.stage, failure.message)
+
+
+def _problems(info: VideoInfo | None, ends: Iterable[SegmentEnd]) -> list[str]:
+    said = {problem for end in ends for problem in end.problems}
+    return sorted(said.union(info.problems if info else ()))
+
+
+def _sample_columns(samples: pa.Table) -> SampleColumns:
+    samples = samples.sort_by("sample")
+    status = np.array(samples["status"].to_pylist(), dtype=object)
+    pts_us = samples["pts_us"].to_numpy()
+    signatures = np.zeros((len(samples), SIGNATURE_BYTES), dtype=np.uint8)
+    for row, signature in enumerate(samples["signature"].to_pylist()):
+        if signature:
+            signatures[row] = np.frombuffer(signature, dtype=np.uint8)
+    return SampleColumns(
+        sample=samples["sample"].to_numpy(),
+        pts_us=pts_us,
+        status=status,
+        faces=samples["faces"].to_numpy(),
+        shot=find_shots(signatures, pts_us, status != DECODE_ERROR),
+    )
+
+
+def _face_columns(faces: pa.Table, samples: SampleColumns) -> FaceColumns:
+    count = len(faces)
+    sample = faces["sample"].to_numpy()
+    raw = faces["raw"].combine_chunks().flatten().to_numpy().reshape(count, len(EMOTIONS))
+    appearance = np.frombuffer(b"".join(faces["appearance"].to_pylist()), dtype=np.uint8)
+    # A face without its sample is found by _check; until then any shot will do.
+    shots = np.append(samples.shot, np.int32(-1))
+    return FaceColumns(
+        sample=sample,
+        pts_us=faces["pts_us"].to_numpy(),
+        boxes=np.column_stack([faces[name].to_numpy() for name in "xywh"]).astype(np.float32),
+        score=faces["score"].to_numpy().astype(np.float32),
+        raw=raw,
+        appearance=appearance.reshape(count, APPEARANCE_BYTES),
+        thumbnail=np.where(faces["pictured"].to_numpy(), np.arange(count), -1),
+        shot=shots[np.searchsorted(samples.sample, sample)],
+        track=np.full(count, -1, dtype=np.int32),
+        smoothed=raw,
+    )
+
+
+def _check(video: Video, samples: SampleColumns, faces: FaceColumns) -> None:
+    """Each sample once and in order of time; as many faces as each sample counted."""
+    if (np.diff(samples.sample) <= 0).any() or (np.diff(samples.pts_us) <= 0).any():
+        raise IncompleteVideoError(f"{video.uri}: a sample came twice or out of order.")
+    numbers, counts = np.unique(faces.sample, return_counts=True)
+    counted = samples.faces > 0
+    if not (
+        np.array_equal(numbers, samples.sample[counted]) and np.array_equal(counts, samples.faces[counted])
+    ):
+        raise IncompleteVideoError(f"{video.uri}: {len(faces.sample)} faces for {samples.faces.sum()} found.")
+
+
+def track(timeline: Timeline) -> Timeline:
+    """Follow the faces; one seen too briefly leaves the timeline and becomes a failure with its reason."""
+    faces = timeline.faces
+    samples = timeline.samples
+    ids = track_faces(
+        face_sample=faces.sample,
+        boxes=faces.boxes,
+        appearance=faces.appearance,
+        sample=samples.sample,
+        pts_us=samples.pts_us,
+        shots=samples.shot,
+        decoded=samples.status != DECODE_ERROR,
+    )
+    dropped = [
+        Failure(
+            timeline.video.video_id,
+            timeline.video.uri,
+            "TrackFaces",
+            int(faces.pts_us[row]),
+            "ShortTrack",
+            "A face seen too briefly to be followed was left out.",
+        )
+        for row in np.flatnonzero(ids < 0)
+    ]
+    kept = replace(faces, track=ids).take(np.flatnonzero(ids >= 0))
+    return replace(
+        timeline,
+        faces=kept,
+        samples=_recount(samples, kept),
+        failures=sorted([*timeline.failures, *dropped], key=_place),
+    )
+
+
+def _recount(samples: SampleColumns, faces: FaceColumns) -> SampleColumns:
+    """Samples that count the faces kept, so that `samples` and `timelines` add up."""
+    counts = np.zeros(len(samples.sample), dtype=np.int16)
+    np.add.at(counts, np.searchsorted(samples.sample, faces.sample), 1)
+    status = np.where(samples.status == DECODE_ERROR, DECODE_ERROR, np.where(counts > 0, OK, NO_FACE))
+    return replace(samples, faces=counts, status=status)
+
+
+def smooth_tracks(timeline: Timeline, settings: Settings) -> Timeline:
+    """Smooth each track's probabilities along time; classes that the model does not know stay unknown."""
+    faces = timeline.faces
+    smoothed = faces.raw.copy()
+    known = np.array(emotion_columns(settings.classes))
+    for rows in rows_by_track(faces.track):
+        cells = np.ix_(rows, known)
+        smoothed[cells] = smooth(
+            settings.smoothing, faces.pts_us[rows], faces.raw[cells], settings.window_s, settings.prior
+        )
+    return replace(timeline, faces=replace(faces, smoothed=smoothed))
+
+
+def rows_by_track(track: np.ndarray) -> list[np.ndarray]:
+    """Row numbers of each track, int32 [m] → one array a track, in order of track and row."""
+    if not len(track):
+        return []
+    order = np.argsort(track, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(track[order])) + 1)

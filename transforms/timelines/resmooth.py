@@ -1,0 +1,77 @@
+"""Track and smooth a video again from its stored rows alone; no video and no model is needed."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+
+from schemas import VERSION
+from schemas.elements import Video
+from schemas.emotions import EMOTIONS
+from schemas.settings import Settings
+from schemas.tables import TABLES, VIDEOS
+from transforms.tables.rows import read_rows
+from transforms.tables.write import write_video
+from transforms.timelines.gather import FaceColumns, SampleColumns, Timeline, smooth_tracks, track
+from transforms.timelines.tabulate import in_full, tabulate_tracks
+from transforms.timelines.tracking import APPEARANCE_BYTES
+
+
+def resmooth_video(out: str, video_id: str, smoothing: str, window_s: float | None) -> None:
+    """Rewrite one video's tables as a run with this smoothing would have written them.
+
+    Faces that a run had dropped stay in `failures`: tracking gives the same answer without them.
+    """
+    stored = {name: read_rows(out, name, video_id) for name in TABLES}
+    [row] = stored["videos"].to_pylist()
+    settings = replace(Settings.from_json(row["config_json"]), smoothing=smoothing, window_s=window_s)
+    video = Video(video_id, row["uri"], row["fingerprint"], 0)
+    thumbnails = stored["tracks"]["thumbnail"].to_pylist()
+    timeline = track(Timeline(video, None, (), _samples(stored["samples"]), _faces(stored), thumbnails))
+    tables = tabulate_tracks(smooth_tracks(timeline, settings))
+    row |= {
+        "tracks": tables["tracks"].num_rows,
+        "config_hash": settings.config_hash(),
+        "config_json": settings.to_json(),
+        "code_version": VERSION,
+        "processed_at": datetime.now(UTC),
+    }
+    videos = pa.Table.from_pylist([row], VIDEOS)
+    write_video(
+        in_full({**tables, "failures": stored["failures"], "videos": videos}, settings), video_id, out
+    )
+
+
+def _samples(table: pa.Table) -> SampleColumns:
+    return SampleColumns(
+        sample=table["sample"].to_numpy(),
+        pts_us=table["pts_us"].to_numpy(),
+        status=np.array(table["status"].to_pylist(), dtype=object),
+        faces=table["faces"].to_numpy(),
+        shot=table["shot"].to_numpy(),
+    )
+
+
+def _faces(stored: dict[str, pa.Table]) -> FaceColumns:
+    table = stored["timelines"]
+    track_id = table["track_id"].to_numpy()
+    raw = np.column_stack([table["raw_" + emotion].to_numpy() for emotion in EMOTIONS])
+    appearance = np.frombuffer(b"".join(table["appearance"].to_pylist()), dtype=np.uint8)
+    thumbnail = np.full(len(track_id), -1)
+    # The first face of an old track hands its picture on to whatever track it is in now.
+    tracks, first = np.unique(track_id, return_index=True)
+    pictured = np.flatnonzero(stored["tracks"]["thumbnail"].is_valid().to_numpy())
+    thumbnail[first[np.searchsorted(tracks, stored["tracks"]["track_id"].to_numpy()[pictured])]] = pictured
+    return FaceColumns(
+        sample=table["sample"].to_numpy(),
+        pts_us=table["pts_us"].to_numpy(),
+        boxes=np.column_stack([table[name].to_numpy() for name in "xywh"]),
+        score=table["score"].to_numpy(),
+        raw=raw,
+        appearance=appearance.reshape(-1, APPEARANCE_BYTES),
+        thumbnail=thumbnail,
+        shot=table["shot"].to_numpy(),
+        track=track_id,
+        smoothed=raw,
+    )

@@ -1,0 +1,204 @@
+"""From one video's timeline to its part of the five tables."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+
+from schemas import VERSION
+from schemas.emotions import EMOTIONS
+from schemas.settings import Settings
+from schemas.tables import (
+    APPEARANCE,
+    EMOTION_LABEL,
+    FAILURES,
+    SAMPLES,
+    SCHEMA_VERSION,
+    TIMELINES,
+    TRACKS,
+    VIDEOS,
+    with_metadata,
+)
+from transforms.timelines.gather import FaceColumns, SampleColumns, Timeline, rows_by_track
+
+# Frame steps that differ by more than this mean a variable rate; less is a container's rounding.
+_VFR_TOLERANCE_US = 2_000
+
+# A row speaks for the time to the next sample, but not across a gap longer than this many usual steps.
+_LONGEST_SPAN = 2.0
+
+
+def tabulate(timeline: Timeline, settings: Settings) -> dict[str, pa.Table]:
+    """The video's rows for each table, by table name, with explicit schemas and metadata."""
+    return in_full(
+        {
+            **tabulate_tracks(timeline),
+            "failures": _failures(timeline),
+            "videos": _videos(timeline, settings),
+        },
+        settings,
+    )
+
+
+def tabulate_tracks(timeline: Timeline) -> dict[str, pa.Table]:
+    """The tables that tracking and smoothing decide: `timelines`, `samples`, `tracks`."""
+    return {
+        "timelines": _timelines(timeline.faces),
+        "samples": _samples(timeline.samples),
+        "tracks": _tracks(timeline),
+    }
+
+
+def in_full(tables: dict[str, pa.Table], settings: Settings) -> dict[str, pa.Table]:
+    """The tables with version, labels and settings in their metadata."""
+    config = settings.to_json()
+    return {
+        name: table.replace_schema_metadata(with_metadata(table.schema, config).metadata)
+        for name, table in tables.items()
+    }
+
+
+def _labels(indices: np.ndarray) -> pa.Array:
+    """Class numbers as the dictionary column `emotion`; every file holds all seven labels."""
+    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int8()), pa.array(EMOTIONS)).cast(
+        EMOTION_LABEL
+    )
+
+
+def _timelines(faces: FaceColumns) -> pa.Table:
+    columns = {
+        "track_id": faces.track,
+        "sample": faces.sample,
+        "pts_us": faces.pts_us,
+        "time_s": faces.pts_us / 1e6,
+        "shot": faces.shot,
+        "score": faces.score,
+        "confidence": np.nanmax(faces.smoothed, axis=1, initial=0.0),
+    }
+    columns |= {name: faces.boxes[:, column] for column, name in enumerate("xywh")}
+    arrays = {name: pa.array(np.ascontiguousarray(value)) for name, value in columns.items()}
+    for column, emotion in enumerate(EMOTIONS):
+        # From pandas: nan, a class that the model does not know, becomes null.
+        arrays[emotion] = pa.array(faces.smoothed[:, column], from_pandas=True)
+        arrays["raw_" + emotion] = pa.array(faces.raw[:, column], from_pandas=True)
+    arrays["emotion"] = _labels(np.nanargmax(faces.smoothed, axis=1))
+    arrays["appearance"] = pa.array([row.tobytes() for row in faces.appearance], APPEARANCE)
+    return pa.table([arrays[name].cast(TIMELINES.field(name).type) for name in TIMELINES.names], TIMELINES)
+
+
+def _samples(samples: SampleColumns) -> pa.Table:
+    return pa.table(
+        {
+            "sample": samples.sample,
+            "pts_us": samples.pts_us,
+            "time_s": samples.pts_us / 1e6,
+            "shot": samples.shot,
+            "status": pa.array(samples.status.tolist(), pa.string()),
+            "faces": samples.faces,
+        },
+        SAMPLES,
+    )
+
+
+def sample_spans(pts_us: np.ndarray) -> np.ndarray:
+    """Seconds that each sample speaks for, float64 [n]: to the next one, capped where there is a gap."""
+    if len(pts_us) < 2:
+        return np.ones(len(pts_us))
+    steps = np.diff(pts_us) / 1e6
+    usual = float(np.median(steps))
+    return np.append(np.minimum(steps, _LONGEST_SPAN * usual), usual)
+
+
+def _tracks(timeline: Timeline) -> pa.Table:
+    faces, samples = timeline.faces, timeline.samples
+    spans = sample_spans(samples.pts_us)[np.searchsorted(samples.sample, faces.sample)]
+    return pa.Table.from_pylist(
+        [_track_row(timeline, rows, spans[rows]) for rows in rows_by_track(faces.track)], TRACKS
+    )
+
+
+def _track_row(timeline: Timeline, rows: np.ndarray, spans: np.ndarray) -> dict[str, object]:
+    faces = timeline.faces
+    smoothed = faces.smoothed[rows]
+    labels = np.nanargmax(smoothed, axis=1)
+    mean = np.average(smoothed, axis=0, weights=spans)
+    share = np.bincount(labels, weights=spans, minlength=len(EMOTIONS)) / spans.sum()
+    # What the model does not know never shows, which is not the same as a share of 0.
+    share[np.isnan(mean)] = np.nan
+    pictured = rows[faces.thumbnail[rows] >= 0]
+    # The clearest picture: large and surely a face.
+    best = max(pictured, key=lambda row: faces.score[row] * faces.boxes[row, 2:].prod(), default=None)
+    return {
+        "track_id": int(faces.track[rows[0]]),
+        "shot": int(faces.shot[rows[0]]),
+        "start_s": faces.pts_us[rows[0]] / 1e6,
+        "end_s": faces.pts_us[rows[-1]] / 1e6,
+        "samples": len(rows),
+        "emotion": EMOTIONS[int(np.nanargmax(mean))],
+        **_by_emotion("", mean),
+        **_by_emotion("share_", share),
+        "transitions": int(np.count_nonzero(np.diff(labels))),
+        "mean_confidence": float(np.average(np.nanmax(smoothed, axis=1), weights=spans)),
+        "thumbnail": None if best is None else timeline.thumbnails[int(faces.thumbnail[best])],
+    }
+
+
+def _by_emotion(prefix: str, values: np.ndarray) -> dict[str, float | None]:
+    """Columns from float [7], None for nan."""
+    numbers = (None if np.isnan(value) else float(value) for value in values)
+    return {prefix + emotion: number for emotion, number in zip(EMOTIONS, numbers, strict=True)}
+
+
+def _failures(timeline: Timeline) -> pa.Table:
+    rows = [{name: getattr(row, name) for name in FAILURES.names} for row in timeline.failures]
+    return pa.Table.from_pylist(rows, FAILURES)
+
+
+def _videos(timeline: Timeline, settings: Settings) -> pa.Table:
+    video, info, samples = timeline.video, timeline.info, timeline.samples
+    steps = [(end.min_step_us, end.max_step_us) for end in timeline.ends if end.max_step_us]
+    row = {
+        "uri": video.uri,
+        "fingerprint": video.fingerprint,
+        "status": timeline.status,
+        "error": " ".join(timeline.problems) or None,
+        "duration_s": _duration_s(timeline),
+        "width": info.width if info else None,
+        "height": info.height if info else None,
+        "rotation": info.rotation if info else None,
+        "codec": info.codec if info else None,
+        "is_vfr": (
+            varies(min(shortest for shortest, _ in steps), max(longest for _, longest in steps))
+            if steps
+            else None
+        ),
+        "frames_read": sum(end.frames_read for end in timeline.ends),
+        "samples": len(samples.sample),
+        "samples_with_face": int(np.count_nonzero(samples.faces)),
+        "faces": len(timeline.faces.sample),
+        "tracks": len(np.unique(timeline.faces.track)),
+        "model": settings.model,
+        "model_sha256": settings.model_sha256,
+        "detector": settings.detector,
+        "config_hash": settings.config_hash(),
+        "config_json": settings.to_json(),
+        "code_version": VERSION,
+        "schema_version": SCHEMA_VERSION,
+        "processed_at": datetime.now(UTC),
+        "seconds": sum(end.seconds for end in timeline.ends),
+    }
+    return pa.Table.from_pylist([row], VIDEOS)
+
+
+def varies(min_step_us: int, max_step_us: int) -> bool:
+    """Whether these shortest and longest times between frames mean a variable rate."""
+    return max_step_us - min_step_us > _VFR_TOLERANCE_US
+
+
+def _duration_s(timeline: Timeline) -> float | None:
+    """From the first frame to the end of the last, which is taken to last as long as the average."""
+    frames = sum(end.frames_read for end in timeline.ends)
+    last_us = max((end.last_pts_us for end in timeline.ends), default=-1)
+    if frames == 0:
+        return None
+    return (last_us + last_us / (frames - 1)) / 1e6 if frames > 1 else 0.0

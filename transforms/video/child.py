@@ -1,0 +1,97 @@
+"""The decoding process: answers requests, one JSON object a line on stdin, until stdin ends.
+
+Run by transforms/video/decoder.py; it loads nothing but PyAV, NumPy and its neighbours here, so that it
+starts in 0.2 s.
+"""
+
+import gc
+import json
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from fractions import Fraction
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import av
+
+if __name__ == "__main__":
+    # `transforms` is the package that this file is in, whatever folder of that name the user has.
+    _package = Path(__file__).resolve().parents[1]
+    _spec = spec_from_file_location(
+        "transforms", _package / "__init__.py", submodule_search_locations=[str(_package)]
+    )
+    assert _spec is not None
+    sys.modules["transforms"] = module_from_spec(_spec)
+
+from transforms.video.reading import probe, read_segment
+from transforms.video.records import HEADER, RgbImage, SampledFrame, UnreadableVideoError
+
+# Address space of a decoding process; an 8K stream needs 1 to 2 GB of it.
+MEMORY_LIMIT: Final = 8 * 2**30
+
+
+def serve() -> None:
+    """Answers requests, one JSON object a line on stdin, with messages on stdout, until stdin ends."""
+    gc.freeze()  # what is loaded by now stays, and needs no look at each collection
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to act on
+    if "--log" in sys.argv:
+        av.logging.set_level(av.logging.WARNING)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    # Nothing but messages may reach the pipe.
+    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            requests.put(line)
+        os._exit(0)  # the parent is gone or done, whatever the decoder is at
+
+    threading.Thread(target=listen, daemon=True).start()
+    while True:
+        request = json.loads(requests.get())
+        try:
+            if request.pop("op") == "probe":
+                _send(out, probe(**request))
+            else:
+                fps = Fraction(request.pop("fps"))
+                for item in read_segment(fps=fps, **request):
+                    _send(out, item)
+                    # PyAV ties a frame and its side data into a cycle; left alone, frames pile up.
+                    gc.collect()
+        except UnreadableVideoError as error:
+            _send(out, error)
+        except MemoryError:
+            _send(out, UnreadableVideoError("Decoding it takes too much memory."))
+
+
+def _send(out: BinaryIO, item: object) -> None:
+    pixels: RgbImage | None = None
+    if isinstance(item, SampledFrame):
+        pixels = item.image
+        fields = {"sample": item.sample, "pts_us": item.pts_us, "shape": pixels.shape}
+    elif isinstance(item, UnreadableVideoError):
+        fields = {"reason": str(item)}
+    else:
+        fields = asdict(item)  # type: ignore[call-overload]
+    text = json.dumps({"kind": type(item).__name__, **fields}).encode()
+    _write(out, HEADER.pack(len(text)) + text)
+    if pixels is not None:
+        _write(out, pixels.data.cast("B"))
+
+
+def _write(out: BinaryIO, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[out.write(view) :]
+
+
+if __name__ == "__main__":
+    serve()

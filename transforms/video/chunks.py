@@ -1,0 +1,29 @@
+"""Frames looked at together: enough to fill the detector, few enough to keep memory flat."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from transforms.video.records import LostSample, SampledFrame, Summary
+
+# Frames looked at together: enough to fill the detector, few enough to keep memory flat at 4K.
+CHUNK_FRAMES: Final = 16
+CHUNK_BYTES: Final = 96 << 20
+
+
+def chunks(
+    items: Iterable[SampledFrame | LostSample | Summary],
+) -> Iterator[list[SampledFrame] | LostSample | Summary]:
+    """Group frames into lists of at most CHUNK_FRAMES and CHUNK_BYTES; the rest passes through."""
+    held: list[SampledFrame] = []
+    size = 0
+    for item in items:
+        if not isinstance(item, SampledFrame):
+            yield item
+            continue
+        if held and (len(held) == CHUNK_FRAMES or size + item.image.nbytes > CHUNK_BYTES):
+            yield held
+            held, size = [], 0
+        held.append(item)
+        size += item.image.nbytes
+    if held:
+        yield held

@@ -1,0 +1,287 @@
+"""Decoding in a process of its own, which may crash, hang or eat memory without harm to the run."""
+
+import json
+import math
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self
+
+import numpy as np
+
+from transforms.video.records import (
+    HEADER,
+    LostSample,
+    Probe,
+    Progress,
+    SampledFrame,
+    Summary,
+    UnreadableVideoError,
+)
+
+# Seconds that reading may wait for the decoder for each minute of video.
+TIME_LIMIT_S: Final = 300.0
+# Pixels decoded ahead of what the caller has taken.
+READ_AHEAD_BYTES: Final = 64 * 2**20
+# The most that Linux grants without privilege; fewer switches between the two processes.
+PIPE_BYTES: Final = 2**20
+
+CRASHED: Final = "The decoder crashed."
+STOPPED: Final = "The decoder was stopped: a minute of video took it longer than {:g} seconds."
+
+# -P: no module is searched for in the working folder.
+CHILD: Final = [sys.executable, "-P", str(Path(__file__).with_name("child.py"))]
+
+Item = SampledFrame | LostSample | Progress | Summary
+
+
+class Decoder:
+    """Reads videos through one child process, started when needed and again after a failure.
+
+    For one thread at a time. A context manager: `close` ends the child.
+
+    Args:
+        log: a file for what FFmpeg and the child have to say; None for nowhere.
+    """
+
+    def __init__(self, log: IO[Any] | None = None) -> None:
+        self._log = log
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the child process, whatever it is doing."""
+        if self._child is None:
+            return
+        child, self._child = self._child, None
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            assert pipe is not None
+            pipe.close()
+
+    def probe(self, path: str, time_limit: float = TIME_LIMIT_S) -> Probe:
+        """What the file is.
+
+        Raises:
+            UnreadableVideoError: with a sentence that says why nothing can be read.
+        """
+        for answer in self._ask(time_limit, op="probe", path=path):
+            assert isinstance(answer, Probe)
+            return answer
+        raise AssertionError("a probe has an answer")
+
+    def read(
+        self,
+        path: str,
+        start_us: int,
+        end_us: int,
+        zero_pts: int,
+        fps: Fraction,
+        time_limit: float = TIME_LIMIT_S,
+    ) -> Iterator[SampledFrame | LostSample | Summary]:
+        """Samples the frames with start_us <= pts_us < end_us, in order; one Summary comes last.
+
+        Does not raise for anything that a file may hold: when the decoder crashes, hangs or gives
+        up, what has come is kept, every further sample is lost, and the summary says why.
+
+        Args:
+            path: a local file.
+            start_us: microseconds after time zero.
+            end_us: the same, or -1 for all that follows.
+            zero_pts: timestamp of time zero in the stream's time base, from `probe`.
+            fps: samples a second; 0 takes every frame, and then start_us must be 0.
+            time_limit: seconds of waiting for the decoder allowed for each minute of video.
+        """
+        if fps == 0 and start_us > 0:
+            raise ValueError("Every frame can only be numbered from the start: read the video in one piece.")
+        request = {
+            "op": "read",
+            "path": path,
+            "start_us": start_us,
+            "end_us": end_us,
+            "zero_pts": zero_pts,
+            "fps": str(fps),
+        }
+        taken: SampledFrame | LostSample | None = None
+        frames = 0
+        try:
+            for item in self._read_ahead(self._ask(time_limit, **request)):
+                if isinstance(item, SampledFrame | LostSample):
+                    taken = item
+                    frames += isinstance(item, SampledFrame)
+                if not isinstance(item, Progress):
+                    yield item
+            return
+        except UnreadableVideoError as error:
+            reason = str(error)
+
+        # What is missing is listed from the packets alone, which needs no decoder.
+        try:
+            for item in self._ask(time_limit, **request, decode=False):
+                if isinstance(item, LostSample) and (
+                    taken is None or (item.sample > taken.sample and item.pts_us > taken.pts_us)
+                ):
+                    yield LostSample(item.sample, item.pts_us, reason)
+                elif isinstance(item, Summary):
+                    problems = tuple(sorted({*item.problems, reason}))
+                    yield Summary(frames, item.last_pts_us, item.min_step_us, item.max_step_us, problems)
+        except UnreadableVideoError:
+            sample = taken.sample + 1 if taken else math.ceil(start_us * fps / 1_000_000)
+            after_us = taken.pts_us + 1 if taken else start_us
+            grid_us = math.ceil(sample * 1_000_000 / fps) if fps else after_us
+            yield LostSample(sample, max(after_us, grid_us), reason)
+            yield Summary(frames, taken.pts_us if taken else -1, 0, 0, (reason,))
+
+    def _read_ahead(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Takes items in a thread, until READ_AHEAD_BYTES of pixels wait to be taken here."""
+        ready: deque[Item | UnreadableVideoError | None] = deque()
+        waiting = 0  # bytes of pixels in it
+        changed = threading.Condition()
+        stopped = False
+
+        def may_go_on() -> bool:
+            return stopped or waiting <= READ_AHEAD_BYTES
+
+        def take() -> None:
+            nonlocal waiting
+            end: UnreadableVideoError | None = UnreadableVideoError(CRASHED)
+            try:
+                for item in items:
+                    with changed:
+                        ready.append(item)
+                        waiting += _pixel_bytes(item)
+                        changed.notify_all()
+                        changed.wait_for(may_go_on)
+                        if stopped:
+                            return
+                end = None
+            except UnreadableVideoError as error:
+                end = error
+            finally:  # whatever happened: the caller waits for an end
+                with changed:
+                    ready.append(end)
+                    changed.notify_all()
+
+        thread = threading.Thread(target=take, name="decoder", daemon=True)
+        thread.start()
+        finished = False
+        try:
+            while True:
+                with changed:
+                    changed.wait_for(lambda: bool(ready))
+                    item = ready.popleft()
+                    waiting -= _pixel_bytes(item)
+                    changed.notify_all()
+                if item is None or isinstance(item, UnreadableVideoError):
+                    finished = True
+                    if item is not None:
+                        raise item
+                    return
+                yield item
+        finally:
+            with changed:
+                stopped = True
+                changed.notify_all()
+            child = self._child
+            if not finished and child is not None:
+                child.kill()  # the caller has seen enough; this ends the thread's wait
+            thread.join()
+            if not finished:
+                self.close()
+
+    def _ask(self, time_limit: float, **request: object) -> Iterator[Any]:
+        """The child's answers up to the last. Raises UnreadableVideoError, also when the child fails."""
+        child = self.start()
+        assert child.stdin is not None
+        with suppress(BrokenPipeError):  # if it died meanwhile, reading will say so
+            child.stdin.write(json.dumps(request).encode() + b"\n")
+        left = time_limit
+        while True:
+            deadline = time.monotonic() + left
+            try:
+                answer = self._receive(child, deadline)
+            except EOFError:
+                self.close()
+                raise UnreadableVideoError(CRASHED) from None
+            except TimeoutError:
+                self.close()
+                raise UnreadableVideoError(STOPPED.format(time_limit)) from None
+            left = time_limit if isinstance(answer, Progress) else deadline - time.monotonic()
+            if isinstance(answer, UnreadableVideoError):
+                raise answer
+            yield answer
+            if isinstance(answer, Probe | Summary):
+                return
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """The child process, started if there is none that lives; worth a call ahead of the first request."""
+        if self._child is not None and self._child.poll() is not None:
+            self.close()
+        if self._child is None:
+            self._child = subprocess.Popen(
+                [*CHILD, *(["--log"] if self._log else [])],
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log or subprocess.DEVNULL,
+                env=os.environ | {"PYTHONSAFEPATH": "1"},
+                pipesize=PIPE_BYTES,
+            )
+        return self._child
+
+    def _receive(self, child: subprocess.Popen[bytes], deadline: float) -> Any:
+        """One message. Raises EOFError when the child is gone, TimeoutError after the deadline."""
+        head = bytearray(HEADER.size)
+        _fill(child, memoryview(head), deadline)
+        text = bytearray(HEADER.unpack(head)[0])
+        _fill(child, memoryview(text), deadline)
+        fields = json.loads(text)
+        kind = fields.pop("kind")
+        if kind == "SampledFrame":
+            image = np.empty(fields.pop("shape"), np.uint8)
+            _fill(child, image.data.cast("B"), deadline)
+            return SampledFrame(image=image, **fields)
+        if "problems" in fields:
+            fields["problems"] = tuple(fields["problems"])
+        return _ANSWERS[kind](**fields)
+
+
+_ANSWERS: Final = {
+    kind.__name__: kind for kind in (Probe, LostSample, Progress, Summary, UnreadableVideoError)
+}
+
+
+def _pixel_bytes(item: object) -> int:
+    return item.image.nbytes if isinstance(item, SampledFrame) else 0
+
+
+def _fill(child: subprocess.Popen[bytes], buffer: memoryview, deadline: float) -> None:
+    """Reads exactly as many bytes as fit, straight into the buffer."""
+    assert child.stdout is not None
+    poll = select.poll()
+    poll.register(child.stdout, select.POLLIN)
+    filled = 0
+    while filled < len(buffer):
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise TimeoutError
+        count = os.readv(child.stdout.fileno(), [buffer[filled:]])
+        if count == 0:
+            raise EOFError
+        filled += count

@@ -1,0 +1,202 @@
+"""From files, folders, globs, lists and URIs to the videos they name."""
+
+import glob
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, count
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from schemas.elements import Video
+from transforms.remote import exists, file_systems, is_remote
+from transforms.tables.rows import has_rows, read_rows
+from transforms.tables.sources import canonical_uri, known_sources
+from transforms.video.reading import VIDEO_EXTENSIONS
+
+_GLOB = re.compile(r"[*?\[]")
+
+
+class InputError(ValueError):
+    """An input that names nothing readable; the message is one sentence for the user."""
+
+
+def video_id(relative_path: str) -> str:
+    """A name for a video that is readable, safe in paths and unique by its path below the input root.
+
+    The slug of the file's stem (at most 40 of [a-z0-9-]) and 10 hex digits of the SHA-256 of the
+    relative path in POSIX form.
+    """
+    path = PurePosixPath(relative_path)
+    slug = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:40].strip("-") or "video"
+    digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:10]
+    return f"{slug}-{digest}"
+
+
+def local_fingerprint(status: os.stat_result) -> str:
+    """What changes when a file on this machine does."""
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+class FoundFile(NamedTuple):
+    """A file that an input names."""
+
+    uri: str  # canonical
+    relative: str  # its path below the input, in POSIX form
+    fingerprint: str
+    size_bytes: int
+
+
+def find_videos(inputs: Iterable[str], out: str | None = None) -> list[Video]:
+    """Every video that the inputs name, each once, sorted by id.
+
+    Folders are searched recursively for files with a video's ending; a file, glob or list is taken
+    as given. A video that the tables below `out` know has the id that it has there. Raises InputError
+    when an input matches nothing or cannot be read.
+    """
+    found: dict[str, FoundFile] = {}
+    for file in chain.from_iterable(map(_match, inputs)):
+        other = found.setdefault(file.uri, file)
+        # Named by a folder and by one inside it: the outer one counts, whatever their order.
+        if len(file.relative) > len(other.relative):
+            found[file.uri] = file
+    known = known_sources(out) if out is not None else {}
+    return assign_ids(
+        found.values(), known, lambda uri, file: _is_moved(uri, known.get(uri), file, out or "")
+    )
+
+
+def assign_ids(
+    files: Iterable[FoundFile], known: Mapping[str, str], is_moved: Callable[[str, FoundFile], bool]
+) -> list[Video]:
+    """The videos, sorted by id: known sources keep theirs, no two sources share one.
+
+    A new source gets the id of its path below the input; if that is taken, the id of its whole URI.
+
+    known: ids by canonical URI. is_moved: whether a known URI is where the file lay before.
+    """
+    owners = {video_id: uri for uri, video_id in known.items()}
+    videos = []
+    for file in sorted(files):
+        name = known.get(file.uri) or _free_id(file, owners, is_moved)
+        owners[name] = file.uri
+        videos.append(Video(name, file.uri, file.fingerprint, file.size_bytes))
+    return sorted(videos)
+
+
+def _free_id(file: FoundFile, owners: Mapping[str, str], is_moved: Callable[[str, FoundFile], bool]) -> str:
+    own = video_id(file.relative)
+    if own in owners and not is_moved(owners[own], file):
+        names = chain([file.uri], (f"{file.uri}#{number}" for number in count()))
+        own = next(free for free in map(video_id, names) if free not in owners)
+    return own
+
+
+def _is_moved(uri: str, name: str | None, file: FoundFile, out: str) -> bool:
+    """Whether a source with rows is gone from where it was and this file holds the same."""
+    if name is None or is_remote(uri) or exists(uri) or not has_rows(out, "videos", name):
+        return False
+    [fingerprint] = read_rows(out, "videos", name, ["fingerprint"])["fingerprint"].to_pylist()
+    return fingerprint == file.fingerprint
+
+
+def _match(text: str) -> Iterator[FoundFile]:
+    if text.startswith("@"):
+        yield from _match_list(text[1:])
+    elif is_remote(text):
+        yield from _match_uri(text)
+    else:
+        yield from _match_local(text)
+
+
+def _match_list(path: str) -> Iterator[FoundFile]:
+    try:
+        with file_systems().open(path) if is_remote(path) else open(path, "rb") as source:
+            lines = source.read().decode().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The list {path} cannot be read: {error}.") from error
+    for line in lines:
+        if entry := line.strip():
+            yield from _match(entry)
+
+
+def _match_local(text: str) -> Iterator[FoundFile]:
+    path = os.path.abspath(os.path.expanduser(text))
+    if os.path.isdir(path):
+        files, root = list(_walk(path)), path
+    elif os.path.lexists(path):
+        files, root = [path], os.path.dirname(path)
+    elif _GLOB.search(text):
+        root = path[: _GLOB.search(path).start()].rpartition(os.sep)[0]  # type: ignore[union-attr]
+        files = [name for name in sorted(glob.glob(path, recursive=True)) if not os.path.isdir(name)]
+    else:
+        raise InputError(f"{text} does not exist.")
+    if not files:
+        raise InputError(f"{text} matches no video.")
+    for name in files:
+        yield _local_file(name, root)
+
+
+def _walk(folder: str) -> Iterator[str]:
+    """Video files below a folder; linked folders are entered once, so that loops end."""
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
+
+    seen: set[tuple[int, int]] = set()
+    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        status = os.stat(parent)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = os.path.join(parent, name)
+            if _is_video_name(name) and os.path.isfile(path):
+                yield path
+
+
+def _is_video_name(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS
+
+
+def _local_file(path: str, root: str) -> FoundFile:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path} is not a regular file.")
+    relative = os.path.relpath(path, root).replace(os.sep, "/")
+    return FoundFile(canonical_uri(path), relative, local_fingerprint(status), status.st_size)
+
+
+def _match_uri(text: str) -> Iterator[FoundFile]:
+    glob_at = _GLOB.search(text)
+    try:
+        if glob_at:
+            root = text[: glob_at.start()].rpartition("/")[0]
+            [result] = file_systems().match([text])
+            files = result.metadata_list
+        else:
+            root = text.rpartition("/")[0]
+            [result] = file_systems().match([text])
+            files = [] if text.endswith("/") else result.metadata_list
+            if not files:
+                root = text.rstrip("/")
+                [result] = file_systems().match([root + "/**"])
+                files = [
+                    file for file in result.metadata_list if _is_video_name(file.path.rpartition("/")[2])
+                ]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{text} cannot be listed: {error}.") from error
+    if not files:
+        raise InputError(f"{text} matches no video.")
+    for file in files:
+        if not file.path.endswith("/"):
+            relative = file.path[len(root) :].lstrip("/")
+            fingerprint = f"{file.size_in_bytes}-{file.last_updated_in_seconds}"
+            yield FoundFile(file.path, relative, fingerprint, file.size_in_bytes)

@@ -1,0 +1,75 @@
+"""What is told of a video by the process that decodes it; needs neither a decoder nor Beam."""
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+FRAME_LOST: Final = "The frame did not decode."
+RgbImage = npt.NDArray[np.uint8]
+
+
+class UnreadableVideoError(ValueError):
+    """No frame of the file can be used; the reason is a sentence."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a file is, from listing all its packets and decoding the first frame."""
+
+    zero_pts: int  # of the first frame that decodes, in the stream's time base
+    width: int  # upright pixels
+    height: int
+    rotation: int  # clockwise degrees applied to make the picture upright
+    codec: str
+    duration_us: int  # from time zero to the end of the last frame listed in the file
+    frames: int  # frames listed in the file from time zero on; some may turn out not to decode
+    min_step_us: int  # shortest and longest time from one frame to the next; 0 when unknown
+    max_step_us: int
+    one_piece: bool  # timestamps jump back or are missing: only reading from the start gives them
+    problems: tuple[str, ...]  # one sentence each
+
+
+@dataclass(frozen=True)
+class SampledFrame:
+    """A sampled frame: upright uint8 RGB, [height, width, 3]."""
+
+    sample: int
+    pts_us: int
+    image: RgbImage
+
+
+@dataclass(frozen=True)
+class LostSample:
+    """A sample whose frame is in the file but did not decode."""
+
+    sample: int
+    pts_us: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What reading one segment amounted to. The sentences do not depend on the cut."""
+
+    frames_read: int
+    last_pts_us: int  # of the last frame in the segment, decoded or lost; -1 when it has none
+    min_step_us: int  # between frames, the step into the segment included; 0 when unknown
+    max_step_us: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Decoding got to this time; sent at least once per minute of video."""
+
+    pts_us: int
+
+
+# A message: length of a JSON object, the object, and for a frame its pixels.
+HEADER: Final = struct.Struct("=I")
