@@ -26,7 +26,7 @@ from models.classify.classifier import Classifier
 from models.classify.litert import add_litert
 from models.classify.prior import change_prior
 from models.classify.sharpness import sharpness
-from models.classify.spec import ModelSpec, read_model_spec
+from models.classify.spec import ModelRef, find_model
 from models.training.calibration import blurred, recalibrate_held_out, shrunk
 from models.training.data import FaceSet, hard_labels, read_parquet, read_training
 from schemas.emotions import EMOTIONS
@@ -66,9 +66,14 @@ def by_prior(sharp_answers: np.ndarray, prior: np.ndarray, test: FaceSet) -> lis
     return rows
 
 
-def by_sharpness(spec: ModelSpec, test: FaceSet) -> list[dict[str, Any]]:
+def hardened(model: ModelRef) -> ModelRef:
+    """The model without its softening of unsharp faces."""
+    return replace(model, spec=replace(model.spec, softening=None))
+
+
+def by_sharpness(model: ModelRef, test: FaceSet) -> list[dict[str, Any]]:
     """One row for each size and blur: FER+ accuracy, and confidence without and with softening."""
-    classifiers = {"before": Classifier(replace(spec, softening=None)), "after": Classifier(spec)}
+    classifiers = {"before": Classifier(hardened(model)), "after": Classifier(model)}
     versions = {"as it is": test.images}
     versions |= {f"{size} pixels": shrunk(test.images, size) for size in (40, 32, 24, 20, 16, 12, 8)}
     versions |= {f"blur {sigma:g}": blurred(test.images, sigma) for sigma in (0.5, 1, 1.5, 2, 3, 4)}
@@ -96,30 +101,30 @@ def by_sharpness(spec: ModelSpec, test: FaceSet) -> list[dict[str, Any]]:
 def main(data: Path, model: str, labels: str, tau: float, save: Path | None, as_json: bool) -> None:
     """Calibrate, print the tables, and save."""
     faces, test = read_training(data), read_parquet(data, "PublicTest")
-    network = keras.models.load_model(read_model_spec(model).path, compile=False)
+    network = keras.models.load_model(find_model(model).path, compile=False)
 
-    def write(path: Path, tau: float) -> ModelSpec:
+    def write(path: Path, tau: float) -> ModelRef:
         recalibrate_held_out(network, faces, labels, tau).save(path)
         add_litert(path)
-        return read_model_spec(str(path))
+        return find_model(str(path))
 
     with tempfile.TemporaryDirectory() as folder:
-        spec = write(Path(folder) / "calibrated.keras", 0.0)
-        prior = np.array(spec.prior)  # of the training data, as tau is 0
-        under_prior = Classifier(replace(spec, softening=None)).predict(test.images)
+        calibrated = write(Path(folder) / "calibrated.keras", 0.0)
+        prior = np.array(calibrated.spec.prior)  # of the training data, as tau is 0
+        under_prior = Classifier(hardened(calibrated)).predict(test.images)
         results = {
             "by prior": by_prior(under_prior, prior, test),
-            "by sharpness": by_sharpness(spec, test),
+            "by sharpness": by_sharpness(calibrated, test),
         }
     if save:
         write(save, tau)
-    assert spec.softening is not None  # recalibrate fitted it
+    assert calibrated.spec.softening is not None  # recalibrate fitted it
     if as_json:
-        fitted = {"prior": prior.tolist(), "softening": asdict(spec.softening)}
+        fitted = {"prior": prior.tolist(), "softening": asdict(calibrated.spec.softening)}
         click.echo(json.dumps(fitted | results, indent=1))
         return
     click.echo("prior " + ", ".join(f"{e} {s:.3f}" for e, s in zip(EMOTIONS, prior, strict=True)))
-    click.echo(f"softening {spec.softening}")
+    click.echo(f"softening {calibrated.spec.softening}")
     for title, rows in results.items():
         click.echo(f"\n{title}\n")
         click.echo(table(tuple(rows[0]), [list(row.values()) for row in rows]))

@@ -64,7 +64,7 @@ class Package:
         corners, scores = rows[:, 1:5] / scale, rows[:, 5]
         # With the same limits as ours, so that small faces do not count as lost.
         return [
-            finish(corners[rows[:, 0] == index], scores[rows[:, 0] == index], image, self._min_face)
+            finish(corners[rows[:, 0] == index], scores[rows[:, 0] == index], image, self._min_face, 1.0)
             for index, image in enumerate(images)
         ]
 

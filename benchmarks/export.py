@@ -27,7 +27,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 import models.classify.output  # noqa: F401 - registers the layer that saved models end in
 from benchmarks.detection import table
-from models.classify.spec import read_model_spec
+from models.classify.spec import find_model
 from models.training.data import read_parquet
 
 BATCH: Final = 64
@@ -217,7 +217,7 @@ def main(data: Path, model: str, pictures: int, as_json: bool) -> None:
     test = read_parquet(data, "PublicTest").images[: pictures // BATCH * BATCH]
     examples = read_parquet(data, "Training").images[:REPRESENTATIVE]
     networks = {
-        model: keras.models.load_model(read_model_spec(model).path, compile=False),
+        model: keras.models.load_model(find_model(model).path, compile=False),
         "residual": residual(),
     }
     results = {name: compare(network, test, examples) for name, network in networks.items()}

@@ -20,7 +20,7 @@ from skimage import data
 
 from benchmarks.detection import table
 from models.classify.classifier import Classifier, keras_graphs
-from models.classify.spec import read_model_spec
+from models.classify.spec import find_model
 from models.detectors import make_detector
 
 BATCHES: Final = (1, 8, 64, 256, 1024, 4096)
@@ -53,11 +53,12 @@ def operations(graph: Any) -> float:
 def classification(model: str, batches: tuple[int, ...], peak: float | None) -> list[dict[str, Any]]:
     """Faces a second of the classifier in each batch size that fits."""
     # The form that a GPU runs, whatever the file has for CPUs.
-    spec = replace(read_model_spec(model), litert=False)
-    graphs = keras_graphs(spec, in_half=bool(tf.config.list_physical_devices("GPU")))
+    found = find_model(model)
+    found = replace(found, spec=replace(found.spec, litert=False))
+    spec, graphs = found.spec, keras_graphs(found, in_half=bool(tf.config.list_physical_devices("GPU")))
     points = []
     for size in batches:
-        classifier = Classifier(spec, size)
+        classifier = Classifier(found, size)
         classifier.batch_sizes = (size,)  # on a CPU too
         classifier.warm_up()
         if classifier.batch_sizes != (size,):

@@ -5,7 +5,7 @@
 Every picture of usage Training that is drawn is enlarged and laid on a larger canvas, whose rest is the
 picture's border, drawn out and blurred, so that a detector sees a face in a scene. The box that a detector
 gives is then told in the picture's own frame: centre and size in sides of the frame, which is the region
-that FER2013's makers cut out. `models/detectors/frames.py` holds the figures that this prints.
+that FER2013's makers cut out. `models/detectors/__init__.py` holds the figures that this prints.
 """
 
 import json

@@ -26,7 +26,7 @@ from benchmarks.redetection import MARGIN, SIDE, compose, load_detectors, redete
 from models.classify.classifier import Classifier, load_classifier
 from models.classify.crop import make_crop
 from models.classify.crop_spec import CropSpec
-from models.detectors import Box, Detector, FaceFrame, face_frame
+from models.detectors import Box, Detector, FaceFrame
 from models.training.calibration import blurred, shrunk
 from models.training.data import FaceSet, read_parquet
 from models.training.evaluation import expected_calibration_error
@@ -182,7 +182,7 @@ def found_again(classifier: Classifier, faces: FaceSet, boxes: Boxes) -> list[di
     for angle, by_detector in boxes.items():
         for name, of_faces in by_detector.items():
             found = [
-                (compose(picture), compose(picture, angle), face_frame(name, box))
+                (compose(picture), compose(picture, angle), box.frame)
                 for picture, box in zip(faces.images[..., 0], of_faces, strict=True)
                 if box
             ]
@@ -207,7 +207,7 @@ def rescaled(classifier: Classifier, faces: FaceSet, boxes: Boxes) -> list[dict[
     for name, of_faces in boxes[0].items():
         known = np.array([box is not None for box in of_faces])
         found = [
-            (compose(picture), face_frame(name, box))
+            (compose(picture), box.frame)
             for picture, box in zip(faces.images[..., 0], of_faces, strict=True)
             if box
         ]

@@ -51,7 +51,7 @@ def measure(paths: Sequence[str], model: str) -> Rates:
     """Run the pipeline over videos and put what it took into amounts for an hour of video."""
     import cv2
 
-    from models.classify.spec import read_model_spec
+    from models.classify.spec import find_model
     from pipeline.build import Execution
     from pipeline.run.local import run_wave
     from schemas.tables import TABLES
@@ -59,12 +59,12 @@ def measure(paths: Sequence[str], model: str) -> Rates:
     from transforms.video.inputs import find_videos
 
     cv2.setNumThreads(1)
-    settings, spec = Settings(model=model), read_model_spec(model)
+    settings, found = Settings(model=model), find_model(model)
     videos = find_videos(paths)
     with tempfile.TemporaryDirectory() as out:
-        execution = Execution(out, segment_seconds=60, segment_timeout=300, batch_size=64, model=model)
+        execution = Execution(out, segment_seconds=60, segment_timeout=300, batch_size=64)
         before = _cpu_seconds()
-        result = run_wave(videos, settings, spec, execution, workers=1, beam_options=())
+        result = run_wave(videos, settings, found, execution, workers=1, beam_options=())
         process, children = (after - start for after, start in zip(_cpu_seconds(), before, strict=True))
         counted = metrics.measured(result)
         table_bytes = sum(
@@ -77,7 +77,7 @@ def measure(paths: Sequence[str], model: str) -> Rates:
 
     hours = amount("video_ms") / 3_600_000
     detect, infer = amount("detect_ms") / 1000, amount("infer_ms") / 1000
-    face, crop, sample = _record_bytes(videos, settings, spec)
+    face, crop, sample = _record_bytes(videos, settings, found.spec)
     return {
         "seconds_of_video": round(hours * 3600, 1),
         "decode_core_s": children / hours,
@@ -121,9 +121,7 @@ def _record_bytes(videos: Sequence[Video], settings: Settings, spec: ModelSpec) 
                 if not isinstance(frame, SampledFrame):
                     continue
                 [boxes] = detector.detect([frame.image])
-                sample, found = look_at(
-                    "video-0123456789", frame, boxes, settings.detector, spec, frame.sample % every == 0
-                )
+                sample, found = look_at("video-0123456789", frame, boxes, spec, frame.sample % every == 0)
                 samples.append(sample)
                 crops += [len(pickle.dumps(crop)) for crop in found]
                 faces += [crop.face._replace(raw=[1 / 7] * 7) for crop in found]

@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.calibration import calibration_error
 from models.classify.classifier import load_classifier
-from models.classify.spec import read_model_spec
+from models.classify.spec import find_model
 from models.training.data import HELD_OUT, held_out_rows, read_parquet, read_training
 from schemas.emotions import EMOTIONS
 from transforms.timelines.smoothing import SMOOTHING_METHODS, smooth
@@ -83,7 +83,7 @@ def load_pool(path: Path, model: str | None, held_out: bool, rng: np.random.Gene
     labels = faces.ferplus
     if model is None:
         return Pool(labels, _simulated(faces.votes.astype(np.float64), labels, rng), None)
-    return Pool(labels, _predicted(faces.images, model), read_model_spec(model).prior)
+    return Pool(labels, _predicted(faces.images, model), find_model(model).spec.prior)
 
 
 def _simulated(counts: Floats, labels: NDArray[np.int64], rng: np.random.Generator) -> Floats:
@@ -104,11 +104,13 @@ def _simulated(counts: Floats, labels: NDArray[np.int64], rng: np.random.Generat
 def _predicted(images: NDArray[np.uint8], model: str) -> Floats:
     """What the model says of grey pictures [n, 48, 48, 1]."""
     classifier = load_classifier(model)
-    if classifier.classes != EMOTIONS:
+    if classifier.spec.classes != EMOTIONS:
         raise ValueError(f"Model '{model}' does not know the seven emotions: choose one that does.")
-    size = classifier.input_size
+    size = classifier.spec.input_size
     crops = np.stack([cv2.resize(image, (size, size)) for image in images])
-    return classifier.predict(np.repeat(crops[..., None], classifier.channels, axis=-1)).astype(np.float64)
+    return classifier.predict(np.repeat(crops[..., None], classifier.spec.channels, axis=-1)).astype(
+        np.float64
+    )
 
 
 def make_track(

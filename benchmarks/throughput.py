@@ -185,9 +185,7 @@ def stages(frames: Sequence[SampledFrame], costs: dict[str, list[Cost]]) -> int:
     crops = []
     with measured(costs, "crop"):
         for frame, boxes in zip(frames, found, strict=True):
-            _, faces = look_at(
-                "video", frame, boxes, detector.name, classifier.spec, frame.sample % every == 0
-            )
+            _, faces = look_at("video", frame, boxes, classifier.spec, frame.sample % every == 0)
             crops += [face.crop for face in faces]
     if crops:
         pixels = np.stack(crops)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.transforms.util import ReshufflePerKey
 
-from models.classify.spec import ModelSpec
+from models.classify.spec import ModelRef
 from schemas.elements import Segment, Video
 from schemas.settings import Settings
 from transforms.remote import is_remote
@@ -30,14 +30,13 @@ class Execution:
     segment_seconds: float  # 0: each video in one piece
     segment_timeout: float  # seconds a decoder may take for a minute of video
     batch_size: int | None  # faces classified at once; None: as many as pay
-    model: str  # where workers load the weights from
     gpu: bool = False  # classify on a GPU or not at all
     rows_folder: str = ""  # local, in which rows wait to be grouped by video; "": they travel themselves
     gpu_stage: str = ""  # the accelerator of workers that only classify; "": on those that find faces
 
 
 def emotion_timelines(
-    videos: beam.PCollection[Video], settings: Settings, model: ModelSpec, execution: Execution
+    videos: beam.PCollection[Video], settings: Settings, model: ModelRef, execution: Execution
 ) -> beam.PCollection[str]:
     """Videos to tables; the ids of those whose tables are complete."""
     # Frames can be numbered only from the start: every frame means every video in one piece.
@@ -51,9 +50,9 @@ def emotion_timelines(
         | beam.Values()
         | SampleFrames(settings.sampling_rate, execution.segment_timeout)
     )
-    found = frames.chunks | DetectFaces(settings, model)
+    found = frames.chunks | DetectFaces(settings, model.spec)
     crops = found.crops
-    classify = ClassifyEmotions(execution.model, execution.batch_size, execution.gpu)
+    classify = ClassifyEmotions(model, execution.batch_size, execution.gpu)
     if execution.gpu_stage:
         crops |= "ToGpuWorkers" >> beam.Reshuffle()
         classify = classify.with_resource_hints(accelerator=execution.gpu_stage)

@@ -14,6 +14,8 @@ from typing import Final
 import keras
 from keras import layers
 
+from schemas.errors import UsageError
+
 # Seconds without a byte after which a download has failed; Keras would wait for ever.
 _TIMEOUT_S: Final = 30
 
@@ -72,14 +74,14 @@ def start_backbone(backbone: keras.Model, weights: str) -> None:
     these where they can be had, else none. Else the path of a file that Keras's `load_weights` reads,
     such as Keras's own download, made without the top ("notop").
 
-    Raises ValueError when the weights asked for cannot be had; the message says what to do.
+    Raises UsageError when the weights asked for cannot be had; the message says what to do.
     """
     if weights == "none":
         return
     if weights == "auto":
         try:
             trained = _from_imagenet(backbone)
-        except ValueError as error:
+        except UsageError as error:
             print(f"{backbone.name} starts untrained. {error}", file=sys.stderr, flush=True)
             return
     elif weights == "imagenet":
@@ -128,7 +130,7 @@ def _from_imagenet(backbone: keras.Model) -> keras.Model:
         cause = error if isinstance(error, OSError | ValueError) else error.__context__
         if not isinstance(cause, OSError | ValueError):
             raise
-        raise ValueError(
+        raise UsageError(
             f"ImageNet's weights for {backbone.name} cannot be had ({cause}); use --backbone-weights none, "
             "or --backbone-weights FILE with Keras's file fetched elsewhere."
         ) from error
@@ -138,14 +140,14 @@ def _from_imagenet(backbone: keras.Model) -> keras.Model:
 
 def _from_file(backbone: keras.Model, path: str) -> keras.Model:
     if not Path(path).is_file():
-        raise ValueError(f"There is no weights file '{path}'; check the path, or give imagenet or none.")
+        raise UsageError(f"There is no weights file '{path}'; check the path, or give imagenet or none.")
     trained = _application(backbone.name, backbone.input_shape[1:], None)
     try:
         # Keras only warns of layers that the file lacks, and leaves them as they are.
         with warnings.catch_warnings(action="error", category=UserWarning):
             trained.load_weights(path)
     except (OSError, ValueError, KeyError, UserWarning) as error:
-        raise ValueError(
+        raise UsageError(
             f"'{path}' does not hold weights of {backbone.name} ({str(error).splitlines()[0]}); give Keras's "
             "own file without the top (its name ends in notop.h5 or no_top_v2.h5)."
         ) from error

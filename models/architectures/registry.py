@@ -12,6 +12,7 @@ from models.architectures.resnet48 import RESNET48
 from models.architectures.resnet50_hybrid import RESNET50_HYBRID, RESNET50_HYBRID_RGB
 from models.architectures.spec import Architecture
 from models.architectures.transfer import EFFICIENTNETB2, EFFICIENTNETB3, MOBILENETV3SMALL, XCEPTION
+from schemas.errors import UsageError
 
 _ALL: Final = (
     CNN48,
@@ -33,9 +34,9 @@ ARCHITECTURES: Final = {architecture.name: architecture for architecture in _ALL
 
 
 def get_architecture(name: str) -> Architecture:
-    """The architecture of that name; ValueError, listing the known ones, when there is none."""
+    """The architecture of that name; UsageError, listing the known ones, when there is none."""
     if name not in ARCHITECTURES:
-        raise ValueError(f"There is no model '{name}'; choose one of {', '.join(ARCHITECTURES)}.")
+        raise UsageError(f"There is no model '{name}'; choose one of {', '.join(ARCHITECTURES)}.")
     return ARCHITECTURES[name]
 
 

@@ -7,13 +7,14 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
+from io import BytesIO
 from typing import Any, Final
 
 import numpy as np
 
 from models.classify.litert import MEMBER, LitertRunner
 from models.classify.sharpness import sharpness, soften
-from models.classify.spec import ModelSpec, read_model_spec
+from models.classify.spec import ModelRef, find_model
 from models.thread_pool import cores
 from schemas.emotions import EMOTIONS, emotion_columns
 
@@ -24,30 +25,31 @@ CPU_BATCH_SIZES: Final = (1, 8)
 GPU_BATCH_SIZE: Final = 256  # at most; halved until it fits, and what is not filled is wasted
 
 
-def load_network(spec: ModelSpec) -> Any:
+def load_network(model: ModelRef) -> Any:
     """The saved Keras model: pixels [N, input_size, input_size, channels], 0 to 255, to probabilities."""
     import keras
 
     import models.classify.output  # noqa: F401 - registers the output layer that the file names
 
-    return keras.models.load_model(spec.path, compile=False)
+    return keras.models.load_model(model.path, compile=False)
 
 
 # One full batch, uint8 [N, H, W, C], to probabilities float32 [N, K]; may be called from several threads.
 _Run = Callable[[np.ndarray], np.ndarray]
 
 
-def keras_graphs(spec: ModelSpec, in_half: bool) -> Callable[[int], Any]:
+def keras_graphs(model: ModelRef, in_half: bool) -> Callable[[int], Any]:
     """The model as a TensorFlow graph for each size of batch; `in_half`: see `compute_in_half`."""
     import tensorflow as tf
 
-    model = load_network(spec)
+    network = load_network(model)
+    spec = model.spec
     if in_half:
-        compute_in_half(model)
+        compute_in_half(network)
 
     @tf.function
     def probabilities(pixels: Any) -> Any:
-        return model(tf.cast(pixels, tf.float32), training=False)
+        return network(tf.cast(pixels, tf.float32), training=False)
 
     @cache
     def graph(size: int) -> Any:
@@ -57,16 +59,16 @@ def keras_graphs(spec: ModelSpec, in_half: bool) -> Callable[[int], Any]:
     return graph
 
 
-def _keras_run(spec: ModelSpec, in_half: bool) -> _Run:
+def _keras_run(model: ModelRef, in_half: bool) -> _Run:
     import tensorflow as tf
 
-    graph = keras_graphs(spec, in_half)
+    graph = keras_graphs(model, in_half)
     return lambda pixels: graph(len(pixels))(tf.constant(pixels)).numpy()
 
 
-def _litert_run(spec: ModelSpec) -> _Run:
-    with zipfile.ZipFile(spec.path) as archive:
-        content = archive.read(MEMBER)
+def _litert_run(content: bytes) -> _Run:
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        network = archive.read(MEMBER)
     # Interpreters that no thread uses, by size of batch: an interpreter computes one batch at a time.
     idle: defaultdict[int, list[LitertRunner]] = defaultdict(list)
 
@@ -75,7 +77,7 @@ def _litert_run(spec: ModelSpec) -> _Run:
         try:
             runner = idle[size].pop()
         except IndexError:
-            runner = LitertRunner(content, size)
+            runner = LitertRunner(network, size)
         probabilities = runner(pixels)
         idle[size].append(runner)
         return probabilities
@@ -84,27 +86,29 @@ def _litert_run(spec: ModelSpec) -> _Run:
 
 
 class Classifier:
-    """A loaded model. `classes`, `input_size`, `channels`, `crop` and `sha256` are those of its `spec`.
+    """A loaded `model`, described by its `spec`.
 
     `batch_sizes` are those it computes. On a CPU it runs the file's LiteRT form where there is one; on a GPU
     all layers but the last two compute in half precision, with float32 weights.
     """
 
-    def __init__(self, spec: ModelSpec, batch_size: int = GPU_BATCH_SIZE) -> None:
-        """Load the model; a GPU computes `batch_size` faces at a time, or what `warm_up` finds to fit."""
+    def __init__(self, model: ModelRef, batch_size: int = GPU_BATCH_SIZE) -> None:
+        """Load the model; a GPU computes `batch_size` faces at a time, or what `warm_up` finds to fit.
+
+        Raises ModelChangedError when the file is not the one that `model` describes.
+        """
         import tensorflow as tf
 
-        self.spec = spec
-        self.classes = spec.classes
-        self.input_size = spec.input_size
-        self.channels = spec.channels
-        self.crop = spec.crop
-        self.sha256 = spec.sha256
+        content = model.read()
+        self.model, self.spec = model, model.spec
+        spec = model.spec
         self._shape = (spec.input_size, spec.input_size, spec.channels)
         self._on_gpu = bool(tf.config.list_physical_devices("GPU"))
         self._out_of_memory = tf.errors.ResourceExhaustedError
         self.batch_sizes: tuple[int, ...] = (batch_size,) if self._on_gpu else CPU_BATCH_SIZES
-        self._run = _litert_run(spec) if spec.litert and not self._on_gpu else _keras_run(spec, self._on_gpu)
+        self._run = (
+            _litert_run(content) if spec.litert and not self._on_gpu else _keras_run(model, self._on_gpu)
+        )
 
     def warm_up(self) -> None:
         """Compute a batch of each size, so that none has to be traced later; on a GPU find one that fits."""
@@ -128,12 +132,12 @@ class Classifier:
         """
         if crops.dtype != np.uint8 or crops.shape[1:] != self._shape:
             raise ValueError(
-                f"The model '{self.spec.name}' takes crops uint8 [N, {', '.join(map(str, self._shape))}], "
+                f"The model '{self.model.name}' takes crops uint8 [N, {', '.join(map(str, self._shape))}], "
                 f"not {crops.dtype} {list(crops.shape)}."
             )
         largest = self.batch_sizes[-1]
         batches = [crops[start : start + largest] for start in range(0, len(crops), largest)]
-        none = np.empty((0, len(self.classes)), np.float32)
+        none = np.empty((0, len(self.spec.classes)), np.float32)
         computed = map(self._compute, batches) if self._on_gpu else cores().map(self._compute, batches)
         probabilities = np.concatenate([none, *computed])
         if self.spec.softening:
@@ -166,9 +170,9 @@ class Classifier:
         """
         probabilities = self.predict(crops)
         if not np.isfinite(probabilities).all():
-            raise ValueError(f"The model '{self.spec.name}' gives no numbers for a face; train it again.")
+            raise ValueError(f"The model '{self.model.name}' gives no numbers for a face; train it again.")
         emotions = np.full((len(crops), len(EMOTIONS)), np.nan, dtype=np.float32)
-        emotions[:, emotion_columns(self.classes)] = probabilities
+        emotions[:, emotion_columns(self.spec.classes)] = probabilities
         return emotions
 
 
@@ -189,6 +193,6 @@ def compute_in_half(model: Any) -> None:
 def load_classifier(name_or_path: str, batch_size: int = GPU_BATCH_SIZE) -> Classifier:
     """Load a saved model by the name of its weights in the package, or from a .keras file.
 
-    batch_size: on a GPU, the most faces computed at a time. Raises ValueError as `read_model_spec` does.
+    batch_size: on a GPU, the most faces computed at a time. Raises UsageError as `find_model` does.
     """
-    return Classifier(read_model_spec(name_or_path), batch_size)
+    return Classifier(find_model(name_or_path), batch_size)

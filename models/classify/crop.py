@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from models.classify.spec import ModelSpec
-from models.detectors.frames import FaceFrame
+from models.detectors.boxes import FaceFrame
 
 _LEVEL: Final = 3.0  # degrees; a head no more tilted is cut out as it is, which keeps every pixel
 

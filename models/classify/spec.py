@@ -11,6 +11,7 @@ from models.classify.crop_spec import CropSpec
 from models.classify.litert import MEMBER
 from models.classify.sharpness import Softening
 from schemas.emotions import EMOTIONS
+from schemas.errors import ModelChangedError, UsageError
 
 _WEIGHTS: Final = Path(__file__).parent.parent / "weights"
 
@@ -19,15 +20,12 @@ _WEIGHTS: Final = Path(__file__).parent.parent / "weights"
 class ModelSpec:
     """What a saved model says about itself.
 
-    name: as asked for. sha256: hex digest of the file. classes: in the order of its probabilities.
+    classes: in the order of its probabilities.
     channels: 1 for grey, 3 for RGB. prior: the shares of the classes that its probabilities assume;
     None: unknown. softening: None where confidence does not depend on sharpness. litert: whether the
     file holds the form that runs fast on a CPU.
     """
 
-    name: str
-    path: Path
-    sha256: str
     architecture: str
     classes: tuple[str, ...]
     input_size: int
@@ -38,12 +36,40 @@ class ModelSpec:
     litert: bool
 
 
-def read_model_spec(name_or_path: str) -> ModelSpec:
-    """The description in a saved model's file, read without loading the model.
+@dataclass(frozen=True)
+class ModelRef:
+    """A saved model, as it travels to whoever will load it.
+
+    name: as asked for. location: where it is loaded from, a shipped name, a path or a URI. sha256: hex
+    digest of the file, which must not change meanwhile.
+    """
+
+    name: str
+    location: str
+    sha256: str
+    spec: ModelSpec
+
+    @property
+    def path(self) -> Path:
+        """The file on this machine; UsageError when there is none."""
+        return _find(self.location)
+
+    def read(self) -> bytes:
+        """The file's content; ModelChangedError when it is no longer the one that was described."""
+        content = self.path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise ModelChangedError(
+                f"The model {self.name} is another file than when the run began; run the same command again."
+            )
+        return content
+
+
+def find_model(name_or_path: str) -> ModelRef:
+    """A saved model and the description in its file, read without loading the model.
 
     name_or_path: the name of weights in the package, such as "default", or a path ending in .keras.
 
-    Raises ValueError when there is no such model or the file is not one of ours.
+    Raises UsageError when there is no such model or the file is not one of ours.
     """
     path = _find(name_or_path)
     foreign = f"'{path}' is not a model saved by affectline train; give such a .keras file."
@@ -54,20 +80,17 @@ def read_model_spec(name_or_path: str) -> ModelSpec:
         settings = {layer["class_name"]: layer["config"] for layer in layers}
         pixels, output = settings["InputLayer"], settings["ClassProbabilities"]
     except (zipfile.BadZipFile, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(foreign) from error
+        raise UsageError(foreign) from error
     classes = tuple(output["classes"])
     if len({*classes} & {*EMOTIONS}) != len(classes):
-        raise ValueError(
+        raise UsageError(
             f"The model '{path}' knows the classes {', '.join(classes)}; "
             f"its classes must be among {', '.join(EMOTIONS)}, each once."
         )
     _, size, _, channels = pixels["batch_shape"]
     # Files from before these settings were kept do not have them.
     prior, softening = output.get("prior"), output.get("softening")
-    return ModelSpec(
-        name=name_or_path,
-        path=path,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    spec = ModelSpec(
         architecture=output["architecture"],
         classes=classes,
         input_size=size,
@@ -77,6 +100,7 @@ def read_model_spec(name_or_path: str) -> ModelSpec:
         softening=Softening(**softening) if softening else None,
         litert=litert,
     )
+    return ModelRef(name_or_path, name_or_path, hashlib.sha256(path.read_bytes()).hexdigest(), spec)
 
 
 def shipped_weights() -> list[str]:
@@ -88,9 +112,9 @@ def _find(name_or_path: str) -> Path:
     if name_or_path.endswith(".keras"):
         path = Path(name_or_path)
         if not path.is_file():
-            raise ValueError(f"There is no model file '{path}'; check the path.")
+            raise UsageError(f"There is no model file '{path}'; check the path.")
         return path
     if name_or_path not in shipped_weights():
         choices = ", ".join([*shipped_weights(), "or the path of a .keras file"])
-        raise ValueError(f"There is no model '{name_or_path}'; choose {choices}.")
+        raise UsageError(f"There is no model '{name_or_path}'; choose {choices}.")
     return _WEIGHTS / f"{name_or_path}.keras"

@@ -7,6 +7,20 @@ import cv2
 import numpy as np
 
 
+class FaceFrame(NamedTuple):
+    """The square about a face that FER2013's makers would have cut out: its centre and side in pixels, and
+    how far the head is tilted.
+
+    Detectors draw their boxes differently around the same face. A classifier states its crop relative to
+    the frame alone, so that it sees the same part of a face after any of them.
+    """
+
+    x: float
+    y: float
+    side: float
+    roll: float  # degrees, clockwise
+
+
 class Box(NamedTuple):
     """A face in a picture: left, top, width and height in its pixels, and the detector's certainty."""
 
@@ -16,6 +30,13 @@ class Box(NamedTuple):
     h: float
     score: float  # 0 to 1
     roll: float = 0.0  # tilt of the head in degrees clockwise; 0 where the detector does not tell
+    frame_scale: float = 1.0  # side of the face's frame, in longer sides of the box
+
+    @property
+    def frame(self) -> FaceFrame:
+        """The face's frame."""
+        side = self.frame_scale * max(self.w, self.h)
+        return FaceFrame(self.x + self.w / 2, self.y + self.h / 2, side, self.roll)
 
 
 class Detector(Protocol):
@@ -69,6 +90,7 @@ def finish(
     scores: np.ndarray,
     image: np.ndarray,
     min_face: float,
+    frame_scale: float,
     rolls: np.ndarray | None = None,
 ) -> list[Box]:
     """Clip boxes to the picture, drop the small ones, sort the rest.
@@ -78,6 +100,7 @@ def finish(
         scores: float [n], 0 to 1.
         image: the picture, for its size.
         min_face: fraction of the picture's shorter side that a box's longer side must reach.
+        frame_scale: of the boxes, see `Box`.
         rolls: float [n], tilt of each head in degrees clockwise; None: not known.
     """
     height, width = image.shape[:2]
@@ -90,5 +113,5 @@ def finish(
     ):
         w, h = right - left, bottom - top
         if min(w, h) > 0 and max(w, h) >= smallest:
-            boxes.append(Box(left, top, w, h, score, roll))
+            boxes.append(Box(left, top, w, h, score, roll, frame_scale))
     return sorted(boxes, key=lambda box: (-box.score, *box))

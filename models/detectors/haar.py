@@ -25,8 +25,8 @@ class HaarDetector:
 
     name = "haar"
 
-    def __init__(self, min_face: float) -> None:
-        self._min_face = min_face
+    def __init__(self, min_face: float, frame_scale: float) -> None:
+        self._min_face, self._frame_scale = min_face, frame_scale
         self._cascade = cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / _CASCADE))
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Box]]:
@@ -54,4 +54,4 @@ class HaarDetector:
         corners[:, 2:] += corners[:, :2]
         corners *= np.array([width / small_w, height / small_h] * 2)
         scores = 1 / (1 + (_WINDOWS_AT_HALF / np.ravel(windows)) ** _STEEPNESS)
-        return finish(corners, scores, image, self._min_face)
+        return finish(corners, scores, image, self._min_face, self._frame_scale)

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.detectors.boxes import Box, check_image, finish, resize
-from models.detectors.frames import roll_of
+from models.detectors.tilt import roll_of
 from models.thread_pool import cores
 
 _CELL: Final = 12  # pixels; side of the square that P-Net judges
@@ -78,8 +78,8 @@ class MtcnnDetector:
 
     name = "mtcnn"
 
-    def __init__(self, min_face: float) -> None:
-        self._min_face = min_face
+    def __init__(self, min_face: float, frame_scale: float) -> None:
+        self._min_face, self._frame_scale = min_face, frame_scale
         self._sizes = _GPU if tf.config.list_physical_devices("GPU") else _CPU
         self._pnet = _compile_pnet()
         self._rnet = _compile_judge(_rnet, "rnet", _RNET_SIDE)
@@ -103,7 +103,9 @@ class MtcnnDetector:
             for position, index in enumerate(indices):
                 image, mine = images[index], found[found.picture == position]
                 to_image = np.array([image.shape[1] / width, image.shape[0] / height] * 2)
-                faces[index] = finish(mine.corners * to_image, mine.score, image, self._min_face, mine.roll)
+                faces[index] = finish(
+                    mine.corners * to_image, mine.score, image, self._min_face, self._frame_scale, mine.roll
+                )
         return faces
 
     def _detect(self, pictures: np.ndarray) -> _Candidates:

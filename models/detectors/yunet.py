@@ -20,7 +20,8 @@ import numpy as np
 import platformdirs
 
 from models.detectors.boxes import Box, check_image, finish, resize
-from models.detectors.frames import roll_of
+from models.detectors.tilt import roll_of
+from schemas.errors import UsageError
 
 WEIGHTS_URL: Final = (
     "https://media.githubusercontent.com/media/opencv/opencv_zoo/"
@@ -53,7 +54,7 @@ def published_weights(
     Nothing is kept unless its sha256 is the one given, so that a file in the cache is a good one.
 
     Raises:
-        ValueError: no download, or other bytes than expected. The message says what to do.
+        UsageError: no download, or other bytes than expected. The message says what to do.
     """
     folder = folder or cache_folder()
     target = folder / f"{sha256[:16]}-{Path(url).name}"
@@ -64,10 +65,10 @@ def published_weights(
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
             data = response.read(_LARGEST_DOWNLOAD)
     except (OSError, HTTPException) as error:
-        raise ValueError(f"The detector's weights at {url} did not download ({error}); {remedy}") from error
+        raise UsageError(f"The detector's weights at {url} did not download ({error}); {remedy}") from error
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
-        raise ValueError(
+        raise UsageError(
             f"The file at {url} is not the expected one (sha256 {found}, not {sha256}); {remedy}"
         )
     # Written beside and renamed: another process may be doing the same.
@@ -77,7 +78,7 @@ def published_weights(
             part.write(data)
         os.replace(part.name, target)
     except OSError as error:
-        raise ValueError(
+        raise UsageError(
             f"The cache folder {folder} cannot be written ({error.strerror}); "
             f"set {CACHE_VARIABLE} to a folder that can be."
         ) from error
@@ -89,11 +90,11 @@ class YunetDetector:
 
     name = "yunet"
 
-    def __init__(self, min_face: float, weights: Path) -> None:
-        """Load the ONNX file; ValueError when it is missing or is not a YuNet."""
-        self._min_face = min_face
+    def __init__(self, min_face: float, frame_scale: float, weights: Path) -> None:
+        """Load the ONNX file; UsageError when it is missing or is not a YuNet."""
+        self._min_face, self._frame_scale = min_face, frame_scale
         if not weights.is_file():
-            raise ValueError(f"There is no weights file {weights}; pass YuNet's ONNX file.")
+            raise UsageError(f"There is no weights file {weights}; pass YuNet's ONNX file.")
         try:
             self._network = cv2.FaceDetectorYN.create(
                 str(weights),
@@ -105,7 +106,7 @@ class YunetDetector:
             )
             self._network.detect(np.zeros((32, 32, 3), np.uint8))
         except cv2.error as error:
-            raise ValueError(f"OpenCV cannot use {weights} as YuNet weights; pass its ONNX file.") from error
+            raise UsageError(f"OpenCV cannot use {weights} as YuNet weights; pass its ONNX file.") from error
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Box]]:
         """See `Detector.detect`."""
@@ -127,4 +128,11 @@ class YunetDetector:
         corners = faces[:, :4].astype(np.float64)
         corners[:, 2:] += corners[:, :2]
         corners *= np.array([width / small_w, height / small_h] * 2)
-        return finish(corners, faces[:, 14], image, self._min_face, roll_of(faces[:, 4:14].reshape(-1, 5, 2)))
+        return finish(
+            corners,
+            faces[:, 14],
+            image,
+            self._min_face,
+            self._frame_scale,
+            roll_of(faces[:, 4:14].reshape(-1, 5, 2)),
+        )

@@ -4,9 +4,10 @@ from typing import Any
 
 from models.architectures.registry import ARCHITECTURES, build_at_random
 from models.classify.classifier import load_network
-from models.classify.spec import read_model_spec, shipped_weights
+from models.classify.spec import find_model, shipped_weights
 from models.inspect.columns import in_columns
 from schemas.emotions import EMOTIONS
+from schemas.errors import UsageError
 
 
 def catalogue() -> list[dict[str, Any]]:
@@ -16,7 +17,7 @@ def catalogue() -> list[dict[str, Any]]:
     in the order of the probabilities), weights (files in the package, none to several), source (the
     reference system, see docs/models.md).
     """
-    shipped = [read_model_spec(name) for name in shipped_weights()]
+    shipped = [find_model(name) for name in shipped_weights()]
     return [
         {
             "name": architecture.name,
@@ -24,7 +25,7 @@ def catalogue() -> list[dict[str, Any]]:
             "trainable_parameters": architecture.trainable_parameters,
             "input_shape": [architecture.input_size, architecture.input_size, architecture.channels],
             "classes": list(architecture.classes),
-            "weights": [spec.path.name for spec in shipped if spec.architecture == architecture.name],
+            "weights": [model.path.name for model in shipped if model.spec.architecture == architecture.name],
             "source": architecture.source,
         }
         for architecture in ARCHITECTURES.values()
@@ -55,11 +56,11 @@ def network_of(name: str) -> Any:
 
     name: of an architecture or of weights in the package, or a path ending in .keras.
 
-    Raises ValueError when there is no such model or the file is not one of ours.
+    Raises UsageError when there is no such model or the file is not one of ours.
     """
     if name.endswith(".keras") or name in shipped_weights():
-        return load_network(read_model_spec(name))
+        return load_network(find_model(name))
     if name not in ARCHITECTURES:
         choices = ", ".join([*ARCHITECTURES, *shipped_weights()])
-        raise ValueError(f"There is no model '{name}'; choose {choices}, or the path of a .keras file.")
+        raise UsageError(f"There is no model '{name}'; choose {choices}, or the path of a .keras file.")
     return build_at_random(ARCHITECTURES[name])

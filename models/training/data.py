@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.emotions import EMOTIONS, canonical_emotion, emotion_columns
+from schemas.errors import UsageError
 
 _MIN_VOTES = 5  # of ten taggers, below which FER+ does not say what a face shows
 
@@ -59,11 +60,11 @@ def read_parquet(path: Path, usage: str) -> FaceSet:
     The file has the columns usage, image (an encoded 48x48 grey picture), fer2013_label, and a vote
     count ferplus_CLASS for each of the ten FER+ answers.
 
-    Raises ValueError when the file has other columns, no such usage, or a picture of another size.
+    Raises UsageError when the file has other columns, no such usage, or a picture of another size.
     """
     known = parquet_usages(path)
     if usage not in known:
-        raise ValueError(f"'{path}' has no pictures of usage '{usage}'; it has {', '.join(known)}.")
+        raise UsageError(f"'{path}' has no pictures of usage '{usage}'; it has {', '.join(known)}.")
     vote_columns = [f"ferplus_{emotion}" for emotion in EMOTIONS]
     columns = ["image", "fer2013_label", *vote_columns]
     table = pq.read_table(path, columns=columns, filters=[("usage", "=", usage)])
@@ -78,14 +79,14 @@ def read_parquet(path: Path, usage: str) -> FaceSet:
 
 
 def parquet_usages(path: Path) -> list[str]:
-    """The usages in a FER2013 Parquet file, sorted. Raises ValueError when it is none."""
+    """The usages in a FER2013 Parquet file, sorted. Raises UsageError when it is none."""
     try:
         schema = pq.read_schema(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"'{path}' cannot be read as Parquet; give the FER2013 Parquet file.") from error
+        raise UsageError(f"'{path}' cannot be read as Parquet; give the FER2013 Parquet file.") from error
     columns = ["usage", "image", "fer2013_label", *(f"ferplus_{emotion}" for emotion in EMOTIONS)]
     if missing := [name for name in columns if name not in schema.names]:
-        raise ValueError(f"'{path}' lacks the columns {', '.join(missing)}.")
+        raise UsageError(f"'{path}' lacks the columns {', '.join(missing)}.")
     return sorted(set(pq.read_table(path, columns=["usage"])["usage"].to_pylist()))
 
 
@@ -93,7 +94,7 @@ def read_training(path: Path) -> FaceSet:
     """The faces of usage Training, less those whose very picture is also in PublicTest.
 
     FER2013 repeats 269 pictures in both; a figure measured on PublicTest would flatter a model that
-    learned them. Raises ValueError as `read_parquet` does.
+    learned them. Raises UsageError as `read_parquet` does.
     """
     return read_parquet(path, "Training").without([read_parquet(path, "PublicTest")])
 
@@ -112,7 +113,7 @@ def held_out_rows(images: np.ndarray, fraction: float) -> np.ndarray:
 def _decode(data: bytes) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     if image is None or image.shape != (48, 48):
-        raise ValueError(
+        raise UsageError(
             "The data set holds a picture that is not 48x48 pixels; give the FER2013 Parquet file."
         )
     return image
@@ -138,7 +139,7 @@ def soft_targets(faces: FaceSet, labels: str) -> tuple[np.ndarray, np.ndarray]:
         return shares, voted
     if labels == "both":
         return np.where(voted[:, None], (shares + one_hot) / 2, one_hot), everyone
-    raise ValueError(f"There are no labels '{labels}'; choose ferplus, fer2013 or both.")
+    raise UsageError(f"There are no labels '{labels}'; choose ferplus, fer2013 or both.")
 
 
 def targets_for(
@@ -149,14 +150,14 @@ def targets_for(
     labels: as for `soft_targets`. classes: some or all of EMOTIONS.
 
     Returns float32 [N, len(classes)] rows that sum to 1, and bool [N]: False where the labels asked for
-    are missing, or say another class than the model knows. Raises ValueError for unknown labels, and
+    are missing, or say another class than the model knows. Raises UsageError for unknown labels, and
     when no face is left.
     """
     targets, known = soft_targets(faces, labels)
     chosen = targets[:, emotion_columns(classes)]
     known = known & (chosen.max(axis=1) == targets.max(axis=1))
     if not known.any():
-        raise ValueError(
+        raise UsageError(
             f"The data has no picture that '{labels}' labels call {' or '.join(classes)}; "
             "choose other labels (--labels fer2013: those of the data set itself) or other data."
         )

@@ -15,6 +15,7 @@ import pandas as pd
 
 from models.training.data import FaceSet, parquet_usages, read_parquet
 from schemas.emotions import EMOTIONS, canonical_emotion
+from schemas.errors import UsageError
 
 # What the parts of a data set are called, in the order in which they are looked for.
 _TRAINING: Final = ("Training", "train", "training")
@@ -36,7 +37,7 @@ class Splits:
 
 
 def list_usages(path: Path) -> list[str]:
-    """The parts that a data set has, by name, sorted. Raises ValueError for anything but a data set."""
+    """The parts that a data set has, by name, sorted. Raises UsageError for anything but a data set."""
     if path.is_dir():
         folders = _folders(path)
         parts = {*_TRAINING, *_VALIDATION, *_TEST} & {folder.name for folder in folders}
@@ -57,14 +58,14 @@ def read_usage(path: Path, usage: str, size: int, channels: int, votes: Path | N
 
     votes: FER+'s file for a fer2013.csv; fer2013new.csv beside it when None, no votes without any.
 
-    Raises ValueError when there is no such part, or a file, a class or a picture in it that cannot be
+    Raises UsageError when there is no such part, or a file, a class or a picture in it that cannot be
     read, naming it.
     """
     known = list_usages(path)
     if usage not in known:
-        raise ValueError(f"'{path}' has no pictures of usage '{usage}'; it has {', '.join(known)}.")
+        raise UsageError(f"'{path}' has no pictures of usage '{usage}'; it has {', '.join(known)}.")
     if votes is not None and path.suffix.lower() != ".csv":
-        raise ValueError(f"FER+ votes from '{votes}' belong to a fer2013.csv, not to '{path}'.")
+        raise UsageError(f"FER+ votes from '{votes}' belong to a fer2013.csv, not to '{path}'.")
     if path.is_dir():
         return _read_folder(path if usage == _WHOLE else path / usage, size, channels)
     is_csv = path.suffix.lower() == ".csv"
@@ -77,12 +78,12 @@ def read_splits(path: Path, size: int, channels: int, votes: Path | None = None)
     """A data set as training uses it; pictures that are also in another part are not trained on.
 
     FER2013 repeats 269 training pictures in PublicTest; a figure measured there would flatter a model
-    that learned them. Raises ValueError as `read_usage` does, and when there is nothing to train on.
+    that learned them. Raises UsageError as `read_usage` does, and when there is nothing to train on.
     """
     usages = list_usages(path)
     training = _first((*_TRAINING, _WHOLE), usages)
     if training is None:
-        raise ValueError(f"'{path}' has no part to train on; it has {', '.join(usages)}.")
+        raise UsageError(f"'{path}' has no part to train on; it has {', '.join(usages)}.")
 
     def read(usage: str | None) -> FaceSet | None:
         return None if usage is None else read_usage(path, usage, size, channels, votes)
@@ -128,7 +129,7 @@ def _read_folder(path: Path, size: int, channels: int) -> FaceSet:
         try:
             label = EMOTIONS.index(canonical_emotion(folder.name))
         except ValueError as error:
-            raise ValueError(
+            raise UsageError(
                 f"The folder '{folder}' is named after none of the classes {', '.join(EMOTIONS)}; "
                 "rename it or move it away."
             ) from error
@@ -137,7 +138,7 @@ def _read_folder(path: Path, size: int, channels: int) -> FaceSet:
                 pictures.append(fit_picture(_read_picture(file), size, channels))
                 labels.append(label)
     if not pictures:
-        raise ValueError(f"'{path}' holds no pictures in folders named after classes, such as happy/1.png.")
+        raise UsageError(f"'{path}' holds no pictures in folders named after classes, such as happy/1.png.")
     votes = np.zeros((len(labels), len(EMOTIONS)), np.float32)
     return FaceSet(np.stack(pictures), np.array(labels, np.int64), votes)
 
@@ -147,7 +148,7 @@ def _read_picture(file: Path) -> np.ndarray:
     encoded = np.frombuffer(file.read_bytes(), np.uint8)
     image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
     if image is None:
-        raise ValueError(f"The picture '{file}' cannot be read; repair it or move it away.")
+        raise UsageError(f"The picture '{file}' cannot be read; repair it or move it away.")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -155,7 +156,7 @@ def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Some columns of a fer2013.csv, each row as text or number."""
     table = _open_csv(path, "FER2013's fer2013.csv")
     if missing := [name for name in columns if name not in table.columns]:
-        raise ValueError(f"'{path}' lacks the columns {', '.join(missing)}.")
+        raise UsageError(f"'{path}' lacks the columns {', '.join(missing)}.")
     return table[list(columns)]
 
 
@@ -163,7 +164,7 @@ def _open_csv(path: Path, wanted: str) -> pd.DataFrame:
     try:
         return pd.read_csv(path, skipinitialspace=True)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"'{path}' cannot be read as CSV; give {wanted}.") from error
+        raise UsageError(f"'{path}' cannot be read as CSV; give {wanted}.") from error
 
 
 def _read_fer2013_csv(path: Path, usage: str, votes: Path | None) -> FaceSet:
@@ -180,11 +181,11 @@ def _read_fer2013_csv(path: Path, usage: str, votes: Path | None) -> FaceSet:
     labels = chosen["emotion"].to_numpy(np.int64)
     wrong = f"'{path}' holds a row that is not 48x48 pixels of a class from 0 to 6."
     if not {*labels} <= {*range(len(EMOTIONS))}:
-        raise ValueError(wrong)
+        raise UsageError(wrong)
     try:
         pictures = np.array([_parse_pixels(text) for text in chosen["pixels"]])
     except (ValueError, OverflowError) as error:
-        raise ValueError(wrong) from error
+        raise UsageError(wrong) from error
     return FaceSet(pictures, labels, counts[rows])
 
 
@@ -203,9 +204,9 @@ def _read_ferplus_csv(path: Path, rows: int) -> np.ndarray:
         except ValueError:
             continue  # contempt, unknown, NF, and what is no class
     if set(spelled) != set(EMOTIONS):
-        raise ValueError(f"'{path}' lacks votes for the seven classes; give FER+'s fer2013new.csv.")
+        raise UsageError(f"'{path}' lacks votes for the seven classes; give FER+'s fer2013new.csv.")
     if len(table) != rows:
-        raise ValueError(
+        raise UsageError(
             f"'{path}' has {len(table)} rows for {rows} pictures; give the file that belongs to them."
         )
     return table[[spelled[emotion] for emotion in EMOTIONS]].to_numpy(np.float32)

@@ -22,11 +22,12 @@ from sklearn.metrics import (
 )
 
 from models.classify.classifier import Classifier
-from models.classify.spec import read_model_spec
+from models.classify.spec import find_model
 from models.training.charts import draw_confusion, draw_reliability
 from models.training.data import FaceSet, hard_labels
 from models.training.datasets import measured_usage, read_usage
 from schemas.emotions import EMOTIONS
+from schemas.errors import UsageError
 
 # The columns of the table that sets models side by side.
 _COLUMNS: Final = (
@@ -71,23 +72,23 @@ def evaluate(classifier: Classifier, model: str, faces: FaceSet, part: str) -> l
 
     Faces of classes that the model does not know are left out. model, part: what to call them.
 
-    Raises ValueError for faces of another size than the model's, and when none is of its classes.
+    Raises UsageError for faces of another size than the model's, and when none is of its classes.
     """
     kinds = {"fer2013": "fer2013", "ferplus": "ferplus"} if faces.votes.any() else {"own": "fer2013"}
     probabilities = classifier.predict(faces.images)
     measured = []
     for name, labels in kinds.items():
-        truth, known = hard_labels(faces, labels, classifier.classes)
+        truth, known = hard_labels(faces, labels, classifier.spec.classes)
         if known.any():
-            figures = score(truth[known], probabilities[known], classifier.classes)
+            figures = score(truth[known], probabilities[known], classifier.spec.classes)
             measured.append(
                 Measurement(
-                    model, part, name, classifier.classes, truth[known], probabilities[known], figures
+                    model, part, name, classifier.spec.classes, truth[known], probabilities[known], figures
                 )
             )
     if not measured:
-        raise ValueError(
-            f"'{part}' has no picture of {' or '.join(classifier.classes)}; choose another part."
+        raise UsageError(
+            f"'{part}' has no picture of {' or '.join(classifier.spec.classes)}; choose another part."
         )
     return measured
 
@@ -99,17 +100,18 @@ def evaluate_all(
 
     usage: None for the data's test part. votes: see `models.datasets.read_usage`.
 
-    Raises ValueError as `evaluate`, `read_model_spec` and `read_usage` do.
+    Raises UsageError as `evaluate`, `find_model` and `read_usage` do.
     """
-    specs = [read_model_spec(name) for name in names]
+    models = [find_model(name) for name in names]
     part = usage or measured_usage(data)
     faces = {
         shape: read_usage(data, part, *shape, votes)
-        for shape in {(spec.input_size, spec.channels) for spec in specs}
+        for shape in {(model.spec.input_size, model.spec.channels) for model in models}
     }
     measured = []
-    for spec in specs:
-        measured += evaluate(Classifier(spec), spec.name, faces[spec.input_size, spec.channels], part)
+    for model in models:
+        shape = model.spec.input_size, model.spec.channels
+        measured += evaluate(Classifier(model), model.name, faces[shape], part)
     return measured
 
 
@@ -213,7 +215,7 @@ def as_text(measured: Sequence[Measurement]) -> str:
 def write_evaluation(measured: Sequence[Measurement], out: Path) -> None:
     """Write the confusion matrix and the reliability of each measurement as PNG, evaluation.txt and .json.
 
-    Raises ValueError, writing nothing, when two measurements would have one name.
+    Raises UsageError, writing nothing, when two measurements would have one name.
     """
     names = [
         re.sub(
@@ -222,7 +224,7 @@ def write_evaluation(measured: Sequence[Measurement], out: Path) -> None:
         for each in measured
     ]
     if len(set(names)) < len(names):
-        raise ValueError("Two of the models have the same name; give each model once, by different names.")
+        raise UsageError("Two of the models have the same name; give each model once, by different names.")
     out.mkdir(parents=True, exist_ok=True)
     for name, each in zip(names, measured, strict=True):
         confusion = np.array(each.figures["confusion"])

@@ -27,6 +27,7 @@ from models.architectures.spec import Architecture, Phase, Recipe
 from models.classify.output import class_logits
 from models.training.augmentation import augmentation
 from models.training.batches import batches
+from schemas.errors import UsageError
 
 # What one epoch leaves behind: the columns of history.csv.
 _HISTORY: Final = (
@@ -68,7 +69,7 @@ def fit(
     best.weights.h5 hold what going on needs: called again after a cut, it returns the network that an
     undisturbed call returns, bit for bit on one CPU.
 
-    Raises ValueError for a phase that does not suit the network.
+    Raises UsageError for a phase that does not suit the network.
     """
     keras.utils.set_random_seed(seed)
     saved = _read_state(out / _STATE)
@@ -159,11 +160,11 @@ def with_class_logits(network: keras.Model) -> keras.Model:
 def set_trainable(network: keras.Model, phase: Phase) -> None:
     """Let those layers of the backbone learn that the phase names, and all others of the network.
 
-    Raises ValueError when there is no backbone, or no such layer in it.
+    Raises UsageError when there is no backbone, or no such layer in it.
     """
     layers = backbone_layers(network)
     if phase.backbone != "trained" and not layers:
-        raise ValueError(
+        raise UsageError(
             f"The model '{network.name}' has no backbone; phase '{phase.name}' can only train all of it."
         )
     if isinstance(phase.backbone, tuple):
@@ -171,7 +172,7 @@ def set_trainable(network: keras.Model, phase: Phase) -> None:
     else:
         first, last = 0, len(layers) if phase.backbone == "trained" else 0
     if not 0 <= first <= last <= len(layers):
-        raise ValueError(
+        raise UsageError(
             f"The backbone of '{network.name}' has {len(layers)} layers; "
             f"phase '{phase.name}' cannot train those from {first} to {last}."
         )
@@ -198,7 +199,7 @@ def class_weights(targets: np.ndarray, recipe: Recipe, classes: Sequence[str]) -
     """How much each class counts: float64 [K].
 
     targets: float [N, K]; a soft target counts as that share of a picture. A picture weighs the mean of
-    its target's classes. Raises ValueError for a boosted class that the model does not know.
+    its target's classes. Raises UsageError for a boosted class that the model does not know.
     """
     weights = np.ones(len(classes))
     if recipe.class_weights == "balanced":
@@ -211,7 +212,7 @@ def class_weights(targets: np.ndarray, recipe: Recipe, classes: Sequence[str]) -
         )
     for name, boost in recipe.class_boosts.items():
         if name not in classes:
-            raise ValueError(
+            raise UsageError(
                 f"The model does not know the class '{name}'; boost one of {', '.join(classes)}."
             )
         weights[list(classes).index(name)] *= boost

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from models.architectures.spec import Recipe
+from schemas.errors import UsageError
 
 
 def changed_recipe(
@@ -20,13 +21,13 @@ def changed_recipe(
     Phase, pairs of a phase's name (None: every phase) and a value, later ones winning. class_boosts: by
     class, beside the recipe's own.
 
-    Raises ValueError for a phase that the recipe does not have.
+    Raises UsageError for a phase that the recipe does not have.
     """
     changed = recipe.phases
     for field, pairs in phases.items():
         for name, value in pairs:
             if name is not None and name not in [phase.name for phase in changed]:
-                raise ValueError(
+                raise UsageError(
                     f"The recipe has no phase '{name}'; it has {', '.join(phase.name for phase in changed)}."
                 )
             changed = tuple(

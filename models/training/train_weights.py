@@ -37,6 +37,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.architectures.resnet48 import BLOCKS, MEAN, SCALE
 from models.training.data import HELD_OUT, FaceSet, held_out_rows, read_training, soft_targets
+from schemas.errors import UsageError
 
 START_SHA256: Final = "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031"
 _START_MEMBER: Final = "package/model/face_recognition_model"
@@ -134,7 +135,7 @@ class Network(nn.Module):
 def read_start(package: Path) -> dict[str, np.ndarray]:
     """The arrays of the face recognition network in the npm package, float32 by name."""
     if hashlib.sha256(package.read_bytes()).hexdigest() != START_SHA256:
-        raise ValueError(f"'{package}' is not the package that was used; see the top of this file.")
+        raise UsageError(f"'{package}' is not the package that was used; see the top of this file.")
     with tarfile.open(package) as archive:
         manifest = json.loads(_member(archive, f"{_START_MEMBER}-weights_manifest.json"))
         content = _member(archive, f"{_START_MEMBER}.bin")

@@ -24,6 +24,7 @@ from models.training.data import FaceSet, hard_labels, held_out_rows, targets_fo
 from models.training.datasets import measured_usage, read_splits
 from models.training.evaluation import evaluate, write_evaluation
 from models.training.fitting import Examples, class_weights, fit, with_class_logits
+from schemas.errors import UsageError
 
 _GRID_COLUMNS: Final = 9
 _STATE: Final = "state.npz"
@@ -54,13 +55,13 @@ def train(config: TrainingConfig, out: Path) -> Path:
 
     Writes config.json, class_counts.csv and .png, augmented.png, history.csv, curves.png, model.keras,
     evaluation/ (see `models.evaluation.write_evaluation`), and state.npz and best.weights.h5, which
-    going on needs. Returns the path of model.keras. Raises ValueError for an unknown model, unusable
+    going on needs. Returns the path of model.keras. Raises UsageError for an unknown model, unusable
     data or settings, or a folder that holds a run with other settings.
     """
     architecture, recipe = get_architecture(config.model), config.recipe
     if config.backbone_weights is not None:
         if architecture.backbone_weights is None:
-            raise ValueError(f"The model '{config.model}' has no backbone; leave the backbone's weights out.")
+            raise UsageError(f"The model '{config.model}' has no backbone; leave the backbone's weights out.")
         architecture = replace(architecture, backbone_weights=config.backbone_weights)
     check_recipe(recipe)
     data, votes = Path(config.data), Path(config.votes) if config.votes else None
@@ -98,15 +99,15 @@ def train(config: TrainingConfig, out: Path) -> Path:
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Raises ValueError for a recipe that cannot be followed, whatever the model."""
+    """Raises UsageError for a recipe that cannot be followed, whatever the model."""
     names = [phase.name for phase in recipe.phases]
     if len(set(names)) < len(names):
-        raise ValueError(f"The phases {', '.join(names)} need names of their own.")
+        raise UsageError(f"The phases {', '.join(names)} need names of their own.")
     if not any(phase.epochs for phase in recipe.phases):
-        raise ValueError("There is no epoch to train; give some phase epochs.")
+        raise UsageError("There is no epoch to train; give some phase epochs.")
     for phase in recipe.phases:
         if phase.schedule == "cosine" and phase.epochs and phase.warmup_epochs >= phase.epochs:
-            raise ValueError(
+            raise UsageError(
                 f"Phase '{phase.name}' warms up for {phase.warmup_epochs:g} of its {phase.epochs} epochs; "
                 "give it more epochs or a shorter warm-up."
             )
@@ -163,10 +164,10 @@ def _claim_folder(out: Path, config: TrainingConfig) -> None:
     text = json.dumps(asdict(config), indent=2) + "\n"
     path = out / "config.json"
     if out.exists() and not out.is_dir():
-        raise ValueError(f"'{out}' is a file; give a folder for the training run.")
+        raise UsageError(f"'{out}' is a file; give a folder for the training run.")
     # Without a finished epoch there is nothing that other settings could spoil.
     if (out / _STATE).exists() and path.exists() and path.read_text() != text:
-        raise ValueError(
+        raise UsageError(
             f"'{out}' holds a run with other settings; give another folder or the same settings."
         )
     out.mkdir(parents=True, exist_ok=True)

@@ -5,9 +5,9 @@ from importlib import resources
 from pathlib import Path
 
 from models.classify.classifier import Classifier
-from models.classify.spec import read_model_spec
+from models.classify.spec import find_model
 from models.detectors import DETECTORS, Detector, make_detector
-from pipeline.errors import UsageError
+from schemas.errors import UsageError
 from transforms.timelines.smoothing import SMOOTHING_METHODS
 
 DEFAULT_DETECTOR, DEFAULT_SMOOTHING = "mtcnn", "hmm"
@@ -27,8 +27,8 @@ class Engines:
 
     Args:
         model: the one preselected: a shipped name, or the path of a .keras file.
-        detector_weights: YuNet's file. Without it YuNet is not offered: to fetch it would be an external
-            request that nobody asked for.
+        detector_weights: for the detector that takes some. Without them it is not offered: to fetch them
+            would be an external request that nobody asked for.
 
     Raises UsageError when either cannot be used.
     """
@@ -38,12 +38,10 @@ class Engines:
         shipped = resources.files("models") / "weights"
         names = sorted(path.name for path in shipped.iterdir() if path.name.endswith(".keras"))
         self._models = {name.removesuffix(".keras"): name.removesuffix(".keras") for name in names}
-        try:
-            read_model_spec(model)
-            if detector_weights is not None:
-                make_detector("yunet", weights=detector_weights)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        find_model(model)
+        for name, kind in DETECTORS.items():
+            if kind.takes_weights and detector_weights is not None:
+                make_detector(name, weights=detector_weights)
         self._first = model
         if model not in self._models:
             self._first = Path(model).name
@@ -54,7 +52,9 @@ class Engines:
     @property
     def offered(self) -> dict[str, list[str]]:
         """The names to choose from, the preselected one first."""
-        detectors = [name for name in DETECTORS if name != "yunet" or self._weights is not None]
+        detectors = [
+            name for name, kind in DETECTORS.items() if not kind.takes_weights or self._weights is not None
+        ]
         return {
             "model": _with_first(list(self._models), self._first),
             "detector": _with_first(detectors, DEFAULT_DETECTOR),
@@ -77,22 +77,25 @@ class Engines:
 
     def detector_arguments(self, choice: Choice) -> list[str]:
         """The chosen detector as arguments of `affectline run`."""
-        weights = ["--detector-weights", str(self._weights)] if choice.detector == "yunet" else []
-        return ["--detector", choice.detector, *weights]
+        weights = self._weights_of(choice.detector)
+        return ["--detector", choice.detector, *(["--detector-weights", str(weights)] if weights else [])]
 
     def classifier(self, choice: Choice) -> Classifier:
         """The chosen model, loaded."""
         if choice.model not in self._classifiers:
-            self._classifiers[choice.model] = Classifier(read_model_spec(self._models[choice.model]))
+            self._classifiers[choice.model] = Classifier(find_model(self._models[choice.model]))
         return self._classifiers[choice.model]
 
     def detector(self, choice: Choice, min_face: float) -> Detector:
         """The chosen detector for faces of at least this part of a picture's shorter side, loaded."""
         key = choice.detector, min_face
         if key not in self._detectors:
-            weights = self._weights if choice.detector == "yunet" else None
+            weights = self._weights_of(choice.detector)
             self._detectors[key] = make_detector(choice.detector, min_face, weights)
         return self._detectors[key]
+
+    def _weights_of(self, detector: str) -> Path | None:
+        return self._weights if DETECTORS[detector].takes_weights else None
 
 
 def _with_first(names: list[str], first: str) -> list[str]:

@@ -17,11 +17,11 @@ from typing import IO, Any, Final
 
 from pipeline.app.engines import Choice, Engines
 from pipeline.app.uploads import MAX_VIDEO_SECONDS, UploadError
+from schemas.errors import UnreadableVideoError
 from schemas.tables import TABLES
 from transforms.steps.progress import total
 from transforms.tables.rows import list_video_ids, read_rows
 from transforms.video.decoder import Decoder
-from transforms.video.records import UnreadableVideoError
 
 MAX_JOBS: Final = 8
 """Videos kept at a time, with all that was made of them."""

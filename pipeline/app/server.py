@@ -45,10 +45,10 @@ from pipeline.app.uploads import (
     video_ending,
 )
 from pipeline.draw.overlay import draw_face
-from pipeline.errors import UsageError
 from pipeline.live.live import LiveFaces
 from schemas.emotions import COLORS, EMOTIONS
-from transforms.faces.pictures import UnreadablePictureError, find_faces, read_picture
+from schemas.errors import UnreadablePictureError, UsageError
+from transforms.faces.pictures import find_faces, read_picture
 
 LIVE_MIN_FACE: Final = 0.15  # of the shorter side: who is before a camera is near it, and larger is faster
 MAX_LIVE: Final = 2

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from pipeline.errors import UsageError
+from schemas.errors import UsageError
 
 
 @contextmanager

@@ -4,14 +4,16 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from pipeline.cli import models, pictures, serving, videos
 from pipeline.cli.options import DEBUG
-from pipeline.errors import RunError, UsageError, WorkerDiedError
 from schemas import VERSION
+from schemas.errors import AffectlineError, WorkerDiedError
 
 
 class _Affectline(click.Group):
@@ -19,36 +21,71 @@ class _Affectline(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Print errors as one line; click's own would repeat the usage first."""
-        try:
-            return super().main(*args, **kwargs | {"standalone_mode": False})
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            sys.exit(2)
-        except click.ClickException as error:
-            click.echo(f"affectline: {error.format_message()}", err=True)
-            sys.exit(error.exit_code)
-        except click.Abort:
-            click.echo("affectline: stopped; videos finished so far are kept.", err=True)
-            sys.exit(1)
+        with _open_streams():
+            try:
+                return super().main(*args, **kwargs | {"standalone_mode": False})
+            except click.exceptions.NoArgsIsHelpError as error:
+                error.show()
+                sys.exit(2)
+            except click.ClickException as error:
+                click.echo(f"affectline: {error.format_message()}", err=True)
+                sys.exit(error.exit_code)
+            except click.Abort:
+                click.echo("affectline: stopped; videos finished so far are kept.", err=True)
+                sys.exit(1)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments; `--help` prints here."""
+        with _reader_may_leave():
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command and put what it raises into a sentence."""
         try:
-            return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            with _reader_may_leave():
+                return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, _ReaderLeftError):
             raise
-        except UsageError as error:
-            raise _Sentence(str(error), 2) from error
-        except WorkerDiedError as error:
-            click.echo(f"affectline: {error}", err=True)
-            os._exit(1)  # Beam's threads still wait for the dead worker
         except Exception as error:
             if ctx.meta.get(DEBUG):
                 traceback.print_exc()
-            if isinstance(error, RunError):
-                raise _Sentence(str(error), 1) from error
+            if isinstance(error, WorkerDiedError):
+                click.echo(f"affectline: {error}", err=True)
+                os._exit(error.exit_code)  # Beam's threads still wait for the dead worker
+            if isinstance(error, AffectlineError):
+                raise _Sentence(str(error), error.exit_code) from error
             last_line = (str(error).strip() or type(error).__name__).splitlines()[-1]
             raise _Sentence(f"the run failed: {last_line} (--debug shows the traceback).", 1) from error
+
+
+class _ReaderLeftError(Exception):
+    """Whoever read stdout or stderr has enough. Not an OSError, which click would end with 1."""
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _ReaderLeftError from error
+
+
+@contextmanager
+def _open_streams() -> Iterator[None]:
+    """Let nobody miss a stdout or stderr that is closed; where a reader leaves early, end quietly with 0."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open to the end
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except (BrokenPipeError, _ReaderLeftError):
+        # What is left in the buffer would be complained about when the process ends.
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        sys.exit(0)
 
 
 class _Sentence(click.ClickException):

@@ -9,7 +9,7 @@ import click
 from pipeline.cli.extras import needs_train_extra
 from pipeline.cli.options import debug_option
 from pipeline.cli.training_options import Grouped, GroupedCommand, data_options, overrides, recipe_options
-from pipeline.errors import UsageError
+from schemas.errors import UsageError
 
 
 @click.command(
@@ -53,14 +53,11 @@ def train(
     from models.architectures.registry import get_architecture
     from models.training.recipes import changed_recipe
 
-    try:
-        recipe = changed_recipe(get_architecture(model).recipe, **overrides(options))
-        config = training.TrainingConfig(
-            model, str(data), seed, recipe, str(votes) if votes else None, backbone_weights
-        )
-        training.train(config, output)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    recipe = changed_recipe(get_architecture(model).recipe, **overrides(options))
+    config = training.TrainingConfig(
+        model, str(data), seed, recipe, str(votes) if votes else None, backbone_weights
+    )
+    training.train(config, output)
     click.echo((output / "evaluation" / "evaluation.txt").read_text(encoding="utf-8"), nl=False)
 
 
@@ -101,12 +98,9 @@ def evaluate(
     with needs_train_extra():
         from models.training import evaluation
 
-    try:
-        measured = evaluation.evaluate_all(names, data, usage, votes)
-        if output:
-            evaluation.write_evaluation(measured, output)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    measured = evaluation.evaluate_all(names, data, usage, votes)
+    if output:
+        evaluation.write_evaluation(measured, output)
     click.echo(evaluation.as_json(measured) if as_json else evaluation.as_text(measured))
 
 
@@ -135,11 +129,9 @@ def show_model(model: str, output: str | None) -> None:
     picture = output or f"{Path(model).stem if model.endswith('.keras') else model}.png"
     if not picture.endswith(".png"):
         raise UsageError(f"'{picture}' is no name for a picture; give one that ends in .png.")
+    network = network_of(model)
     try:
-        network = network_of(model)
         layered_picture(network).save(picture)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"'{picture}' cannot be written: {error.strerror}.") from error
     click.echo(layer_table(network))

@@ -40,7 +40,9 @@ def predict(images: tuple[str, ...], crop: bool, annotate: str | None, as_json: 
 
         tasks = plan_tasks(images, annotate)
         classifier, detector = load_tools(crop, **tools)
-        table = PictureTable(max(len(task.picture) for task in tasks), classifier.classes, boxes=not crop)
+        table = PictureTable(
+            max(len(task.picture) for task in tasks), classifier.spec.classes, boxes=not crop
+        )
         if not as_json:
             click.echo(table.head())
         for prediction in predict_all(tasks, classifier, detector):

@@ -105,7 +105,6 @@ def run(
             segment_seconds=segment_seconds,
             segment_timeout=segment_timeout,
             batch_size=batch_size,
-            model=checked.model,
             gpu=gpu is not None,
             gpu_stage=cloud.gpu_stage,
         ),
@@ -138,11 +137,12 @@ def run(
 def plan(inputs: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Say what a run over INPUTS would take; nothing is written."""
     from pipeline.run.plan import describe, make_plan
-    from pipeline.run.request import check_settings, match
+    from pipeline.run.request import check_settings
     from pipeline.run.stderr import chatter_to
+    from transforms.video.inputs import find_videos
 
     checked, model = check_settings(**settings)
-    videos = match(inputs)
+    videos = find_videos(inputs)
     with chatter_to(os.devnull):
         planned = make_plan(videos, checked, model)
     if as_json:

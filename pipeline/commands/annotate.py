@@ -18,15 +18,15 @@ from tqdm import tqdm
 
 from pipeline.draw.mp4 import Mp4Writer, Sound, open_mp4
 from pipeline.draw.overlay import draw_face
-from pipeline.errors import RunError, UsageError
 from schemas.elements import Video
 from schemas.emotions import EMOTIONS
+from schemas.errors import RunError, UnreadableVideoError, UsageError
 from transforms.remote import LocalCopies, is_remote
 from transforms.tables.rows import has_rows, read_rows
 from transforms.video.decoder import Decoder
 from transforms.video.files import open_video
-from transforms.video.inputs import InputError, find_videos, video_id
-from transforms.video.records import Probe, SampledFrame, Summary, UnreadableVideoError
+from transforms.video.inputs import find_videos, video_id
+from transforms.video.records import Probe, SampledFrame, Summary
 
 _EVERY_FRAME = Fraction(0)
 
@@ -168,10 +168,7 @@ def _draw(
 
 
 def _find(source: str) -> Video:
-    try:
-        videos = find_videos([source])
-    except InputError as error:
-        raise UsageError(str(error)) from error
+    videos = find_videos([source])
     if len(videos) > 1:
         raise UsageError(f"{source} holds {len(videos)} videos; name one.")
     return videos[0]

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import RunError, UsageError
 from pipeline.run.local import locked
+from schemas.errors import RunError, UsageError
 from schemas.tables import TABLES
 from transforms.remote import is_remote, join
-from transforms.tables.files import ForeignFilesError, clear_scratch, scratch_folder
+from transforms.tables.files import clear_scratch, scratch_folder
 from transforms.tables.rows import (
     CONTENTS,
     ROW_GROUP_ROWS,
@@ -60,10 +60,7 @@ def compact(out: str, advance: Callable[[int], None] = lambda videos: None) -> l
         raise UsageError(
             f"{out} holds no tables on this machine; give the folder that `affectline run -o` wrote."
         )
-    try:
-        require_own_tables(out)
-    except ForeignFilesError as error:
-        raise UsageError(str(error)) from error
+    require_own_tables(out)
     with locked(out):
         clear_scratch(out)
         done = [_compact_table(out, table, advance) for table in TABLES if os.path.isdir(join(out, table))]

@@ -9,12 +9,12 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from models.classify.classifier import Classifier, load_network
 from models.classify.crop import make_crop
-from models.classify.spec import read_model_spec
-from models.detectors import Detector, face_frame
+from models.classify.spec import find_model
+from models.detectors import Detector
 from models.inspect.explain import UnknownLayerError, feature_maps, grad_cam, kernels
 from pipeline.commands.predict import write_picture
-from pipeline.errors import UsageError
-from transforms.faces.pictures import UnreadablePictureError, crop_whole, read_picture
+from schemas.errors import UnreadablePictureError, UsageError
+from transforms.faces.pictures import crop_whole, read_picture
 
 _LARGEST = 1400  # pixels; sides of drawn maps and kernels stay about here, where single values allow
 _FACE = 224  # pixels; side of a drawn face
@@ -27,11 +27,8 @@ _HEAT_OPACITY = 0.65  # at its strongest, so that the face stays to be seen
 
 def explain_kernels(model: str, layer: str | None, output: str) -> str:
     """Draw a convolution's kernels into the file `output`; what was drawn, as a sentence."""
-    try:
-        network = load_network(read_model_spec(model))
-        name, weights = kernels(network, layer)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    network = load_network(find_model(model))
+    name, weights = kernels(network, layer)
     height, width, channels, filters = weights.shape
     strongest = float(np.abs(weights).max())
     text = f"{name}: {filters} filters {height}x{width} of {channels} channels, ±{strongest:.3g}"
@@ -45,7 +42,7 @@ def explain_features(
     """Draw what a layer answers to a face into the file `output`; what was drawn, as a sentence."""
     crop = face_of(image, classifier, detector)
     try:
-        found = feature_maps(load_network(classifier.spec), crop, layer)
+        found = feature_maps(load_network(classifier.model), crop, layer)
     except UnknownLayerError as error:
         raise UsageError(str(error)) from error
     height, width, count = found.maps.shape
@@ -60,12 +57,12 @@ def explain_gradcam(
     """Draw where a face speaks for each class into the file `output`; what was drawn, as a sentence."""
     crop = face_of(image, classifier, detector)
     try:
-        found = grad_cam(load_network(classifier.spec), crop, layer)
+        found = grad_cam(load_network(classifier.model), crop, layer)
     except UnknownLayerError as error:
         raise UsageError(str(error)) from error
     face = as_picture(crop)
     tiles = [titled(face, "as the model sees it")]
-    for name, heat, probability in zip(classifier.classes, found.heat, found.probabilities, strict=True):
+    for name, heat, probability in zip(classifier.spec.classes, found.heat, found.probabilities, strict=True):
         tiles.append(titled(draw_heat(face, heat), f"{name} {probability:.1%}"))
     text = f"Grad-CAM at {found.layer}, each class from nothing to its own strongest"
     write_picture(titled(_in_grid(tiles, min(4, len(tiles))), text), Path(output))
@@ -86,7 +83,7 @@ def face_of(image: str, classifier: Classifier, detector: Detector | None) -> np
     [boxes] = detector.detect([picture])
     if not boxes:
         raise UsageError(f"No face was found in {image}; if it is a face from edge to edge, add --crop.")
-    return make_crop(picture, face_frame(detector.name, boxes[0]), classifier.spec)
+    return make_crop(picture, boxes[0].frame, classifier.spec)
 
 
 def as_picture(crop: np.ndarray) -> np.ndarray:

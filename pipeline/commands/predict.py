@@ -12,19 +12,12 @@ import numpy as np
 from PIL import Image
 
 from models.classify.classifier import Classifier
-from models.classify.spec import read_model_spec
+from models.classify.spec import find_model
 from models.detectors import Detector, make_detector
 from pipeline.draw.overlay import draw_face
-from pipeline.errors import UsageError
 from schemas.emotions import EMOTIONS
-from transforms.faces.pictures import (
-    PictureFace,
-    UnreadablePictureError,
-    find_faces,
-    list_pictures,
-    read_picture,
-    whole_face,
-)
+from schemas.errors import UnreadablePictureError, UsageError
+from transforms.faces.pictures import PictureFace, find_faces, list_pictures, read_picture, whole_face
 
 _JPEG_QUALITY = 92  # of 100
 
@@ -55,10 +48,7 @@ def plan_tasks(inputs: Sequence[str], annotate: str | None) -> list[Task]:
     `annotate` under their own names. Raises UsageError before anything is written: nothing to read, two
     copies of one name, or a copy that would replace a picture.
     """
-    try:
-        pictures = list_pictures(inputs)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    pictures = list_pictures(inputs)
     if annotate is None:
         return [Task(path, None) for path, _ in pictures]
     target = Path(annotate)
@@ -98,12 +88,8 @@ def load_tools(
 
     whole: pictures are faces from edge to edge, so that no detector is needed.
     """
-    weights = Path(detector_weights) if detector_weights else None
-    try:
-        spec = read_model_spec(model)  # before the slow part
-        found = None if whole else make_detector(detector, min_face, weights)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    spec = find_model(model)  # before the slow part
+    found = None if whole else make_detector(detector, min_face, detector_weights)
     return Classifier(spec), found
 
 

@@ -5,8 +5,8 @@ import sys
 
 from tqdm import tqdm
 
-from pipeline.errors import UsageError
 from pipeline.run.local import locked
+from schemas.errors import UsageError
 from transforms.tables.files import clear_scratch
 from transforms.tables.rows import compacted, list_video_ids
 from transforms.timelines.resmooth import resmooth_video

@@ -11,22 +11,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from types import FrameType
 
 import cv2
 import numpy as np
 
 from models.classify.classifier import Classifier
-from models.classify.spec import read_model_spec
+from models.classify.spec import find_model
 from models.detectors import make_detector
 from pipeline.draw.mp4 import Mp4Writer, open_mp4
 from pipeline.draw.overlay import draw_face
-from pipeline.errors import RunError, UsageError
 from pipeline.live.live import LiveFace, LiveFaces
 from pipeline.run.request import check_smoothing
+from schemas.errors import RunError, UnreadableVideoError, UsageError
 from transforms.video.decoder import Decoder
-from transforms.video.records import SampledFrame, Summary, UnreadableVideoError
+from transforms.video.records import SampledFrame, Summary
 
 See = Callable[[int, np.ndarray], list[LiveFace]]
 
@@ -153,12 +152,8 @@ def live(
     A file waits for each search for faces, so that the same file gives the same lines. A camera does not.
     """
     check_smoothing(smoothing)
-    weights = Path(detector_weights) if detector_weights else None
-    try:
-        spec = read_model_spec(model)  # before the slow part
-        found = make_detector(detector, min_face, weights)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    spec = find_model(model)  # before the slow part
+    found = make_detector(detector, min_face, detector_weights)
     with ThreadPoolExecutor(1, thread_name_prefix="search") as search:
         beside = search if is_stream(source) else None
         faces = LiveFaces(found, Classifier(spec), smoothing, window_s, beside)

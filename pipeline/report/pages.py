@@ -12,7 +12,6 @@ from typing import Any
 
 import jinja2
 
-from pipeline.errors import UsageError
 from pipeline.report.chart import chart_data
 from pipeline.report.pictures import cut_faces, is_at_hand
 from pipeline.report.summarize import (
@@ -28,6 +27,7 @@ from pipeline.report.summarize import (
 )
 from schemas import VERSION
 from schemas.emotions import COLORS, EMOTIONS
+from schemas.errors import UsageError
 from schemas.settings import Settings
 from transforms.remote import is_remote
 from transforms.tables.rows import list_video_ids

@@ -7,11 +7,12 @@ from fractions import Fraction
 import numpy as np
 
 from models.detectors.boxes import Box
+from schemas.errors import UnreadableVideoError
 from transforms.faces.thumbnails import make_thumbnail
 from transforms.remote import is_remote
 from transforms.video.decoder import Decoder
 from transforms.video.inputs import local_fingerprint
-from transforms.video.records import SampledFrame, UnreadableVideoError
+from transforms.video.records import SampledFrame
 
 _EVERY_FRAME = Fraction(1_000_000)  # samples a second; unlike 0 it may start anywhere
 

@@ -6,7 +6,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +14,9 @@ from typing import Any, Final
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from models.classify.spec import ModelSpec
-from pipeline.errors import RunError, UsageError
+from models.classify.spec import ModelRef
 from schemas import VERSION
+from schemas.errors import RunError, UsageError
 from transforms.remote import exists, file_systems, is_remote, join
 from transforms.tables.files import scratch_folder
 
@@ -209,18 +209,18 @@ def check_region_has_gpu(cloud: Cloud, options: Mapping[str, Any]) -> None:
         )
 
 
-def model_location(spec: ModelSpec, options: Mapping[str, Any]) -> str:
-    """Where workers load a model from: a file here goes to the job's bucket; other names they understand."""
-    if not spec.name.endswith(".keras") or is_remote(spec.name):
-        return spec.name
-    return join(options["temp_location"], "models", f"{spec.sha256}.keras")
+def for_workers(model: ModelRef, options: Mapping[str, Any]) -> ModelRef:
+    """The model where workers load it: a file here goes to the job's bucket; other names they understand."""
+    if not model.location.endswith(".keras") or is_remote(model.location):
+        return model
+    return replace(model, location=join(options["temp_location"], "models", f"{model.sha256}.keras"))
 
 
-def upload_model(spec: ModelSpec, location: str) -> None:
+def upload_model(model: ModelRef, location: str) -> None:
     """Copy a model file to where workers look for it, unless it is there."""
-    if location != spec.name and not exists(location):
+    if location != model.location and not exists(location):
         with file_systems().create(location, compression_type="uncompressed") as sink:
-            sink.write(spec.path.read_bytes())
+            sink.write(model.read())
 
 
 def build_wheel(folder: Path) -> Path:

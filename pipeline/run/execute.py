@@ -11,20 +11,21 @@ from typing import IO, Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.build import Execution, emotion_timelines
-from pipeline.errors import RunError, UsageError
+from pipeline.build import emotion_timelines
 from pipeline.run import dataflow, local
 from pipeline.run.progress_line import watch
 from pipeline.run.reconcile import check_sums, vanished
-from pipeline.run.request import BEAM_RUNNERS, Request, match
+from pipeline.run.request import BEAM_RUNNERS, Request
 from pipeline.run.stderr import chatter_to
 from schemas.elements import Video
+from schemas.errors import RunError, UsageError
 from transforms.steps import metrics
 from transforms.steps.find_videos import FindVideos
-from transforms.tables.files import ForeignFilesError, clear_scratch
+from transforms.tables.files import clear_scratch
 from transforms.tables.rows import compacted_ids, drop_compacted, require_own_tables
 from transforms.tables.sources import remember_sources
 from transforms.tables.write import is_done
+from transforms.video.inputs import find_videos
 
 _CHECKS_AT_ONCE = 32
 
@@ -54,16 +55,13 @@ def execute(request: Request) -> Outcome | None:
     if request.runner == dataflow.RUNNER:  # refuse what cannot be sent before anything far away is listed
         dataflow.job_options(request.cloud, request.execution.out, request.beam_options)
     out = request.execution.out
-    try:
-        require_own_tables(out)
-    except ForeignFilesError as error:
-        raise UsageError(str(error)) from error
+    require_own_tables(out)
     if request.runner != BEAM_RUNNERS["local"]:
-        return _submit(request, match(request.inputs, out))
-    match(request.inputs)  # what cannot be read is refused before anything is written
+        return _submit(request, find_videos(request.inputs, out))
+    find_videos(request.inputs)  # what cannot be read is refused before anything is written
     local.make_output_folder(out)
     with local.locked(out), chatter_to(local.log_path(out)) as terminal:
-        videos = match(request.inputs, out)
+        videos = find_videos(request.inputs, out)
         remember_sources(out, videos)
         return _run_here(request, videos, terminal)
 
@@ -111,7 +109,7 @@ def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
         options = PipelineOptions(
             [f"--runner={request.runner}", *request.beam_options], save_main_session=False
         )
-        pipeline = _pipeline(request, request.execution, options)
+        pipeline = _pipeline(request, options)
         _take_out_of_compacted(request, videos)
         remember_sources(request.execution.out, videos)
         result = pipeline.run()
@@ -138,13 +136,11 @@ def _check_remote_sums(videos: Sequence[Video], out: str, config_hash: str) -> l
 def _send_to_dataflow(request: Request, videos: Sequence[Video]) -> Any:
     options = dataflow.job_options(request.cloud, request.execution.out, request.beam_options)
     dataflow.check_region_has_gpu(request.cloud, options)
-    model = dataflow.model_location(request.model, options)
-    dataflow.upload_model(request.model, model)
+    model = dataflow.for_workers(request.model, options)
+    dataflow.upload_model(request.model, model.location)
     with tempfile.TemporaryDirectory(prefix="affectline-") as folder:
         wheel = dataflow.build_wheel(Path(folder))
-        pipeline = _pipeline(
-            request, replace(request.execution, model=model), dataflow.pipeline_options(options, wheel)
-        )
+        pipeline = _pipeline(replace(request, model=model), dataflow.pipeline_options(options, wheel))
         _take_out_of_compacted(request, videos)  # nothing is refused any more
         remember_sources(request.execution.out, videos)
         result = pipeline.run()
@@ -158,23 +154,23 @@ def dry_run_lines(request: Request) -> list[str]:
     if request.runner != dataflow.RUNNER:
         raise UsageError("--dry-run goes with --runner dataflow; for a run here, see `affectline plan`.")
     options = dataflow.job_options(request.cloud, request.execution.out, request.beam_options)
-    model = dataflow.model_location(request.model, options)
+    model = dataflow.for_workers(request.model, options)
     with tempfile.TemporaryDirectory(prefix="affectline-") as folder:
         wheel = dataflow.build_wheel(Path(folder))
         dry = dataflow.pipeline_options(options | {"dry_run": True}, wheel)
-        result = _pipeline(request, replace(request.execution, model=model), dry).run()
-        return list(dataflow.describe(options, model, wheel, result.job.proto_pipeline))
+        result = _pipeline(replace(request, model=model), dry).run()
+        return list(dataflow.describe(options, model.location, wheel, result.job.proto_pipeline))
 
 
-def _pipeline(request: Request, execution: Execution, options: PipelineOptions) -> beam.Pipeline:
+def _pipeline(request: Request, options: PipelineOptions) -> beam.Pipeline:
     """One pipeline over everything, for runners elsewhere."""
     if request.settings.detector_weights:
         raise UsageError("--detector-weights names a file here, which workers elsewhere do not have.")
     pipeline = beam.Pipeline(options=options)
-    found = pipeline | "FindVideos" >> FindVideos(request.inputs, execution.out)
+    found = pipeline | "FindVideos" >> FindVideos(request.inputs, request.execution.out)
     if not request.force:
-        found |= "NotDone" >> beam.Filter(_is_pending, execution.out, request.settings.config_hash())
-    emotion_timelines(found, request.settings, request.model, execution)
+        found |= "NotDone" >> beam.Filter(_is_pending, request.execution.out, request.settings.config_hash())
+    emotion_timelines(found, request.settings, request.model, request.execution)
     return pipeline
 
 

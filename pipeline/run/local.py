@@ -18,16 +18,15 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
 from apache_beam.transforms.environments import ExternalEnvironment
 
-from models.classify.spec import ModelSpec
+from models.classify.spec import ModelRef
 from models.thread_pool import CORES_VARIABLE
 from pipeline.build import Execution, emotion_timelines
-from pipeline.errors import RunError, UsageError, WorkerDiedError
 from schemas.elements import Video
+from schemas.errors import RunError, UnreadableVideoError, UsageError, WorkerDiedError
 from schemas.settings import Settings
 from transforms.remote import is_remote
-from transforms.tables.files import ForeignFilesError, claim_private_folder, private_folder, scratch_folder
+from transforms.tables.files import claim_private_folder, private_folder, scratch_folder
 from transforms.video.decoder import Decoder
-from transforms.video.records import UnreadableVideoError
 
 # What a remote file's length is guessed from, since opening it would mean copying it: 1 Mbit/s.
 _BYTES_PER_SECOND = 125_000
@@ -64,7 +63,7 @@ def _length_s(video: Video, decoder: Decoder) -> float:
 def run_wave(
     videos: Sequence[Video],
     settings: Settings,
-    model: ModelSpec,
+    model: ModelRef,
     execution: Execution,
     workers: int,
     beam_options: Sequence[str],
@@ -168,10 +167,7 @@ def prepare_workers(workers: int) -> None:
 
 
 def _lock_file(out: str) -> IO[str]:
-    try:
-        claim_private_folder(out)
-    except ForeignFilesError as error:
-        raise UsageError(str(error)) from error
+    claim_private_folder(out)
     return open(os.path.join(private_folder(out), "lock"), "w", encoding="ascii")
 
 

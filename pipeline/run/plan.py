@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from models.classify.classifier import Classifier, load_classifier
-from models.classify.spec import ModelSpec
+from models.classify.classifier import Classifier
+from models.classify.spec import ModelRef
 from models.detectors import Detector
 from schemas.elements import Face, Sample, Video, VideoInfo
+from schemas.errors import UnreadableVideoError
 from schemas.settings import Settings
-from transforms.faces.look import load_detector, look_at
+from transforms.faces.look import load_detector, load_model, look_at
 from transforms.faces.thumbnails import thumbnail_interval
 from transforms.remote import LocalCopies
 from transforms.tables.blocks import make_block
@@ -25,7 +26,7 @@ from transforms.timelines.gather import gather, smooth_tracks, track
 from transforms.timelines.tabulate import tabulate, varies
 from transforms.video.chunks import chunks
 from transforms.video.decoder import Decoder
-from transforms.video.records import Probe, UnreadableVideoError
+from transforms.video.records import Probe
 
 _TIMED_VIDEOS = 3  # of different picture sizes
 _TIMED_US = 5_000_000  # from the start of each
@@ -64,12 +65,12 @@ class _Trial:
     bytes_per_video: float
 
 
-def make_plan(videos: Sequence[Video], settings: Settings, model: ModelSpec) -> Plan:
+def make_plan(videos: Sequence[Video], settings: Settings, model: ModelRef) -> Plan:
     """Open every input, do the real work on a few seconds of some, and reckon the rest from them."""
     probes: list[tuple[Video, Probe]] = []
     problems: dict[str, list[str]] = {}
     started = time.monotonic()
-    detector, classifier = load_detector(settings), load_classifier(model.name)
+    detector, classifier = load_detector(settings), load_model(model)
     start_up = time.monotonic() - started
     copies = LocalCopies()
     try:
@@ -148,9 +149,7 @@ def _try(video: Video, probe: Probe, tools: _Tools, settings: Settings) -> _Tria
                 continue
             for frame, boxes in zip(piece, tools.detector.detect([f.image for f in piece]), strict=True):
                 thumbnails = frame.sample % thumbnail_interval(settings.sampling_rate) == 0
-                sample, crops = look_at(
-                    video.video_id, frame, boxes, settings.detector, spec, settings.crops and thumbnails
-                )
+                sample, crops = look_at(video.video_id, frame, boxes, spec, settings.crops and thumbnails)
                 samples.append(sample)
                 if crops:
                     raw = tools.classifier.predict_emotions(np.stack([crop.crop for crop in crops])).tolist()

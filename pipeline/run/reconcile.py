@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from pipeline.errors import RunError
 from schemas.elements import Video
+from schemas.errors import RunError
 from transforms.remote import exists, is_remote, join
 from transforms.tables.rows import count_rows, has_rows, list_video_ids, read_rows
 

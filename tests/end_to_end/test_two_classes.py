@@ -15,7 +15,7 @@ from PIL import ImageColor
 from skimage import data
 
 from models.classify.classifier import load_classifier
-from models.classify.spec import read_model_spec
+from models.classify.spec import find_model
 from pipeline.draw.overlay import draw_face
 from pipeline.report.summarize import read_tracks, read_video, summarize
 from schemas.emotions import COLORS, EMOTIONS
@@ -80,7 +80,7 @@ def test_probabilities_go_to_the_column_of_their_name(tmp_path):
 def test_classes_without_a_column_are_refused(tmp_path, classes):
     path = save_brightness_model(tmp_path / "m.keras", classes, middle=100.0, steepness=0.1)
     with pytest.raises(ValueError, match=f"{', '.join(classes)}; its classes must be among angry"):
-        read_model_spec(str(path))
+        find_model(str(path))
 
 
 def test_a_model_that_gives_no_numbers_is_not_taken_for_one_that_does_not_know(tmp_path):

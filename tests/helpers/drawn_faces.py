@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.classify.spec import read_model_spec
+from models.classify.spec import find_model
 from models.detectors import Box
 from schemas.emotions import EMOTIONS
 
@@ -70,7 +70,7 @@ class DrawnClassifier:
 
     def __init__(self, script: Sequence[str] = ("happy",), unknown: Sequence[str] = ()) -> None:
         known = tuple(name for name in EMOTIONS if name not in unknown)
-        self.spec = replace(read_model_spec("default"), classes=known, prior=tuple(range(1, len(known) + 1)))
+        self.spec = replace(find_model("default").spec, classes=known, prior=tuple(range(1, len(known) + 1)))
         self.script, self.unknown = list(script), list(unknown)
         self.given: list[np.ndarray] = []
 

@@ -21,9 +21,10 @@ from models.classify.crop import make_crop
 from models.classify.crop_spec import CropSpec
 from models.classify.litert import add_litert
 from models.classify.output import ClassProbabilities
-from models.classify.spec import read_model_spec
+from models.classify.spec import find_model
 from models.detectors import FaceFrame
 from schemas.emotions import EMOTIONS
+from schemas.errors import ModelChangedError
 from tests.helpers.tiny_model import save_untrained_model
 
 
@@ -56,17 +57,28 @@ def test_a_saved_model_has_the_parameters_of_its_architecture(model_path):
 
 
 def test_the_file_describes_itself(model_path):
-    spec = read_model_spec(str(model_path))
+    model = find_model(str(model_path))
+    spec = model.spec
     assert spec.classes == EMOTIONS
     assert (spec.architecture, spec.input_size, spec.channels) == ("cnn48", 48, 1)
     assert spec.crop == get_architecture("cnn48").crop
-    assert spec.sha256 == hashlib.sha256(model_path.read_bytes()).hexdigest()
+    assert (model.name, model.location, model.path) == (str(model_path), str(model_path), model_path)
+    assert model.sha256 == hashlib.sha256(model_path.read_bytes()).hexdigest()
+
+
+def test_a_file_that_is_replaced_is_not_loaded(model_path, tmp_path):
+    path = tmp_path / "model.keras"
+    shutil.copy(model_path, path)
+    model = find_model(str(path))
+    add_litert(path)
+    with pytest.raises(ModelChangedError, match="is another file than when the run began"):
+        Classifier(model)
 
 
 def test_a_description_needs_no_tensorflow(model_path):
     program = (
-        "import sys; from models.classifier import read_model_spec; "
-        f"read_model_spec({str(model_path)!r}); sys.exit(bool({{'tensorflow', 'keras'}} & set(sys.modules)))"
+        "import sys; from models.classify.spec import find_model; "
+        f"find_model({str(model_path)!r}); sys.exit(bool({{'tensorflow', 'keras'}} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
@@ -167,9 +179,9 @@ def test_other_crops_are_refused(classifier, wrong):
 
 def test_an_unknown_name_lists_what_there_is():
     with pytest.raises(ValueError, match=r"There is no model 'nope'; choose .*path of a .keras file"):
-        read_model_spec("nope")
+        find_model("nope")
     with pytest.raises(ValueError, match=r"There is no model file 'nope.keras'"):
-        read_model_spec("nope.keras")
+        find_model("nope.keras")
     with pytest.raises(ValueError, match="There is no model 'nope'; choose one of cnn48"):
         get_architecture("nope")
 
@@ -185,12 +197,12 @@ def test_a_foreign_file_is_refused(tmp_path, content):
     else:
         keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
     with pytest.raises(ValueError, match="not a model saved by affectline"):
-        read_model_spec(str(path))
+        find_model(str(path))
 
 
 @pytest.fixture
 def spec(model_path):
-    return replace(read_model_spec(str(model_path)), crop=CropSpec(scale=1.0))
+    return replace(find_model(str(model_path)).spec, crop=CropSpec(scale=1.0))
 
 
 def frame(left, top, side, roll=0.0):
@@ -270,10 +282,10 @@ def litert_path(model_path, tmp_path_factory):
 
 
 def test_litert_says_nearly_what_keras_says(litert_path, classifier, crops):
-    spec = read_model_spec(str(litert_path))
-    assert spec.litert
+    model = find_model(str(litert_path))
+    assert model.spec.litert
     assert not classifier.spec.litert
-    assert spec.sha256 != classifier.sha256
+    assert model.sha256 != classifier.model.sha256
     answers = load_classifier(str(litert_path)).predict(crops)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(answers, classifier.predict(crops), atol=0.03)

@@ -1,18 +1,21 @@
 """What a frame contributes: its sample, its faces, and the model's picture of each."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from models.classify.classifier import GPU_BATCH_SIZE, Classifier
 from models.classify.crop import make_crop
-from models.classify.spec import ModelSpec
-from models.detectors import Box, Detector, face_frame, make_detector
+from models.classify.spec import ModelRef, ModelSpec, find_model
+from models.detectors import Box, Detector, make_detector
 from schemas.elements import NO_FACE, OK, Face, Sample
+from schemas.errors import UsageError
 from schemas.settings import Settings
 from transforms.faces.thumbnails import make_thumbnail
+from transforms.remote import LocalCopies
 from transforms.timelines.shots import frame_signature
 from transforms.timelines.tracking import describe_face
 from transforms.video.records import SampledFrame
@@ -26,12 +29,9 @@ class FaceCrop(NamedTuple):
 
 
 def look_at(
-    video_id: str, frame: SampledFrame, boxes: list[Box], detector: str, model: ModelSpec, thumbnails: bool
+    video_id: str, frame: SampledFrame, boxes: list[Box], model: ModelSpec, thumbnails: bool
 ) -> tuple[Sample, list[FaceCrop]]:
-    """What one frame contributes: its sample row, and each face with the crop the model wants.
-
-    detector: the name of the one that found the boxes.
-    """
+    """What one frame contributes: its sample row, and each face with the crop the model wants."""
     sample = Sample(
         video_id=video_id,
         sample=frame.sample,
@@ -55,7 +55,7 @@ def look_at(
                 appearance=describe_face(frame.image, np.array(box[:4], np.float32)),
                 thumbnail=make_thumbnail(frame.image, box) if thumbnails else b"",
             ),
-            make_crop(frame.image, face_frame(detector, box), model),
+            make_crop(frame.image, box.frame, model),
         )
         for box in boxes
     ]
@@ -81,5 +81,19 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
 
 def load_detector(settings: Settings) -> Detector:
     """The detector that the settings name."""
-    weights = settings.detector_weights
-    return make_detector(settings.detector, settings.min_face, Path(weights) if weights else None)
+    return make_detector(settings.detector, settings.min_face, settings.detector_weights)
+
+
+def find_model_anywhere(model: str) -> ModelRef:
+    """A saved model by its name, its file or the URI of its file; UsageError when it cannot be had."""
+    try:
+        with LocalCopies() as copies:
+            return replace(find_model(copies.path(model, fingerprint="")), name=model, location=model)
+    except OSError as error:
+        raise UsageError(f"The model {model} cannot be read: {error}.") from error
+
+
+def load_model(model: ModelRef, batch_size: int = GPU_BATCH_SIZE) -> Classifier:
+    """Load a model from wherever it lies; ModelChangedError when its file is no longer the described one."""
+    with LocalCopies() as copies:
+        return Classifier(replace(model, location=copies.path(model.location, model.sha256)), batch_size)

@@ -15,8 +15,9 @@ from models.classify.classifier import Classifier
 from models.classify.crop import make_crop
 from models.classify.crop_spec import CropSpec
 from models.classify.spec import ModelSpec
-from models.detectors import Box, Detector, FaceFrame, face_frame
+from models.detectors import Box, Detector, FaceFrame
 from schemas.emotions import EMOTIONS
+from schemas.errors import UnreadablePictureError, UsageError
 
 # Files of a folder that are taken for pictures. Pillow knows more endings, some of them videos'.
 PICTURE_ENDINGS: Final = (
@@ -28,10 +29,6 @@ PICTURE_ENDINGS: Final = (
 _BROKEN: Final = (OSError, SyntaxError, ValueError, EOFError, LookupError, RuntimeError, struct.error)
 _INTEGER_MODES: Final = ("I", "I;16", "I;16L", "I;16B")
 _MOST_16_BIT: Final = 0xFFFF
-
-
-class UnreadablePictureError(ValueError):
-    """A file holds no picture that can be read; the message is one sentence without the file's name."""
 
 
 @dataclass(frozen=True)
@@ -73,19 +70,19 @@ def list_pictures(inputs: Iterable[str]) -> list[tuple[str, str]]:
     """Each picture's path, and its path relative to the input that named it, in order.
 
     A folder gives the files in it and below it whose names end as PICTURE_ENDINGS says, but for hidden
-    ones. Raises ValueError for an input that does not exist and for a folder without pictures.
+    ones. Raises UsageError for an input that does not exist and for a folder without pictures.
     """
     found = []
     for name in inputs:
         if not os.path.exists(name):
-            raise ValueError(f"{name} does not exist.")
+            raise UsageError(f"{name} does not exist.")
         if not os.path.isdir(name):
             found.append((name, os.path.basename(name)))
             continue
         below = sorted(str(path.relative_to(name)) for path in Path(name).rglob("*") if path.is_file())
         pictures = [inner for inner in below if _is_picture(inner)]
         if not pictures:
-            raise ValueError(f"There is no picture in {name}.")
+            raise UsageError(f"There is no picture in {name}.")
         found += [(os.path.join(name, inner), inner) for inner in pictures]
     return found
 
@@ -143,7 +140,7 @@ def find_faces(picture: np.ndarray, detector: Detector, classifier: Classifier) 
     [boxes] = detector.detect([picture])
     if not boxes:
         return []
-    crops = np.stack([make_crop(picture, face_frame(detector.name, box), classifier.spec) for box in boxes])
+    crops = np.stack([make_crop(picture, box.frame, classifier.spec) for box in boxes])
     return [PictureFace(box, row) for box, row in zip(boxes, classifier.predict_emotions(crops), strict=True)]
 
 

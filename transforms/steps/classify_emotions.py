@@ -8,15 +8,12 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from models.classify.classifier import GPU_BATCH_SIZE, Classifier, load_classifier
+from models.classify.classifier import GPU_BATCH_SIZE, Classifier
+from models.classify.spec import ModelRef
 from schemas.elements import Face
-from transforms.faces.look import FaceCrop
-from transforms.remote import LocalCopies
+from schemas.errors import MissingGpuError
+from transforms.faces.look import FaceCrop, load_model
 from transforms.steps import metrics
-
-
-class MissingGpuError(RuntimeError):
-    """A GPU was asked for and TensorFlow sees none."""
 
 
 def require_gpu() -> None:
@@ -38,10 +35,10 @@ SMALLEST_BATCH: Final = 64
 class EmotionModelHandler(ModelHandler[FaceCrop, Face, Classifier]):
     """Turns batches of FaceCrops into Faces with probabilities; the pixels go no further."""
 
-    def __init__(self, model: str, batch_size: int | None, gpu: bool = False) -> None:
+    def __init__(self, model: ModelRef, batch_size: int | None, gpu: bool = False) -> None:
         """Load `model` on the worker; fill batches of `batch_size` faces, or of what pays when that is None.
 
-        model: a name, or a .keras file, local or remote. gpu: refuse to work without a GPU.
+        gpu: refuse to work without a GPU.
         """
         self._batch_size = batch_size or GPU_BATCH_SIZE
         super().__init__(min_batch_size=batch_size or SMALLEST_BATCH, max_batch_size=self._batch_size)
@@ -49,11 +46,13 @@ class EmotionModelHandler(ModelHandler[FaceCrop, Face, Classifier]):
         self._gpu = gpu
 
     def load_model(self) -> Classifier:
-        """Read the weights and warm the graphs up; MissingGpuError where a GPU is due and missing."""
+        """Read the weights and warm the graphs up.
+
+        Raises MissingGpuError where a GPU is due and missing, ModelChangedError for another file.
+        """
         if self._gpu:
             require_gpu()
-        with LocalCopies() as copies:
-            classifier = load_classifier(copies.path(self._model, fingerprint=""), self._batch_size)
+        classifier = load_model(self._model, self._batch_size)
         classifier.warm_up()
         return classifier
 
@@ -82,7 +81,7 @@ class EmotionModelHandler(ModelHandler[FaceCrop, Face, Classifier]):
 class ClassifyEmotions(beam.PTransform):
     """PCollection[FaceCrop] → PCollection[Face] with calibrated probabilities."""
 
-    def __init__(self, model: str, batch_size: int | None, gpu: bool = False) -> None:
+    def __init__(self, model: ModelRef, batch_size: int | None, gpu: bool = False) -> None:
         """Classify with `model`, `batch_size` faces at once (None: as many as pay); with `gpu`, on a GPU."""
         super().__init__()
         self._handler = EmotionModelHandler(model, batch_size, gpu)

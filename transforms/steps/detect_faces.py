@@ -70,9 +70,7 @@ class _DetectFaces(beam.DoFn):
         faces = 0
         for frame, boxes in zip(chunk.frames, found, strict=True):
             thumbnails = self._settings.crops and frame.sample % self._thumbnail_interval == 0
-            sample, crops = look_at(
-                chunk.video_id, frame, boxes, self._detector.name, self._model, thumbnails
-            )
+            sample, crops = look_at(chunk.video_id, frame, boxes, self._model, thumbnails)
             yield TaggedOutput(SAMPLES, sample)
             yield from crops
             faces += len(boxes)

@@ -7,10 +7,10 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from schemas.elements import Failure, Segment, Video, VideoInfo
+from schemas.errors import UnreadableVideoError
 from transforms.remote import LocalCopies
 from transforms.steps import metrics
 from transforms.video.decoder import Decoder
-from transforms.video.records import UnreadableVideoError
 from transforms.video.segments import cut
 
 INFOS: Final = "infos"

@@ -8,14 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.errors import UsageError
 from transforms.remote import file_systems, is_remote, join
 
 PART = "part-0.parquet"  # one video's rows of a table
 _MARKER = "made-by-affectline"
-
-
-class ForeignFilesError(ValueError):
-    """Where affectline would write lie files of somebody else; the message is one sentence for the user."""
 
 
 def table_path(out: str, table: str, video_id: str) -> str:
@@ -60,7 +57,7 @@ def private_folder(out: str) -> str:
 
 
 def claim_private_folder(out: str) -> None:
-    """Create the private folder of a local `out` with its marker; ForeignFilesError when it is another's."""
+    """Create the private folder of a local `out` with its marker; UsageError when it is another's."""
     if is_remote(out):
         return
     folder = private_folder(out)
@@ -68,7 +65,7 @@ def claim_private_folder(out: str) -> None:
     if os.path.exists(marker):
         return
     if os.path.isdir(folder) and os.listdir(folder):
-        raise ForeignFilesError(
+        raise UsageError(
             f"{folder} holds files that affectline did not write; move them, or choose another output folder."
         )
     os.makedirs(folder, exist_ok=True)

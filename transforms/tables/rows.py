@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from schemas.errors import UsageError
 from schemas.tables import TABLES
 from transforms.remote import exists, file_systems, is_remote, join
-from transforms.tables.files import PART, ForeignFilesError, open_parquet, table_path, write_parquet
+from transforms.tables.files import PART, open_parquet, table_path, write_parquet
 
 # As pandas and pyarrow type the column that they make of a folder's name: both layouts can mix.
 VIDEO_ID: Final = pa.field("video_id", pa.dictionary(pa.int32(), pa.string()))
@@ -105,10 +106,10 @@ def is_part(path: str) -> bool:
 
 
 def require_own_tables(out: str) -> None:
-    """ForeignFilesError when a table's folder below `out` holds what affectline did not write."""
+    """UsageError when a table's folder below `out` holds what affectline did not write."""
     for table in TABLES:
         if names := foreign_names(join(out, table)):
-            raise ForeignFilesError(
+            raise UsageError(
                 f"{join(out, table)} holds files that affectline did not write, {names[0]} among them; "
                 "choose another output folder."
             )

@@ -8,15 +8,12 @@ import pyarrow as pa
 
 from schemas.elements import DECODE_ERROR, NO_FACE, OK, Block, Failure, SegmentEnd, Video, VideoInfo
 from schemas.emotions import EMOTIONS, emotion_columns
+from schemas.errors import IncompleteVideoError
 from schemas.settings import Settings
 from transforms.tables.blocks import Thumbnails, read_faces, read_samples
 from transforms.timelines.shots import SIGNATURE_BYTES, find_shots
 from transforms.timelines.smoothing import smooth
 from transforms.timelines.tracking import APPEARANCE_BYTES, track_faces
-
-
-class IncompleteVideoError(RuntimeError):
-    """Rows of a video are missing, doubled or contradict each other: the run must not go on."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.classify.prior import change_prior
+from schemas.errors import UsageError
 
 Floats = NDArray[np.float64]
 
@@ -54,10 +55,10 @@ def smooth(
     not fit.
     """
     if method not in SMOOTHING_METHODS:
-        raise ValueError(f"'{method}' is not a way to smooth; choose one of {', '.join(SMOOTHING_METHODS)}.")
+        raise UsageError(f"'{method}' is not a way to smooth; choose one of {', '.join(SMOOTHING_METHODS)}.")
     window = SMOOTHING_METHODS[method].window_s if window_s is None else window_s
     if method != "none" and not 0 < window < np.inf:
-        raise ValueError(f"The smoothing window is {window} seconds; it must be above 0.")
+        raise UsageError(f"The smoothing window is {window} seconds; it must be above 0.")
     if probabilities.ndim != 2 or time_us.shape != probabilities.shape[:1]:
         raise ValueError(
             f"Smoothing needs one time for each row of probabilities, not shapes {time_us.shape} "

@@ -20,6 +20,8 @@ from typing import BinaryIO, Final
 
 import av
 
+from schemas.errors import UnreadableVideoError
+
 if __name__ == "__main__":
     # `transforms` is the package that this file is in, whatever folder of that name the user has.
     _package = Path(__file__).resolve().parents[1]
@@ -30,7 +32,7 @@ if __name__ == "__main__":
     sys.modules["transforms"] = module_from_spec(_spec)
 
 from transforms.video.reading import probe, read_segment
-from transforms.video.records import HEADER, RgbImage, SampledFrame, UnreadableVideoError
+from transforms.video.records import HEADER, RgbImage, SampledFrame
 
 # Address space of a decoding process; an 8K stream needs 1 to 2 GB of it.
 MEMORY_LIMIT: Final = 8 * 2**30

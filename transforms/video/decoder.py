@@ -18,15 +18,8 @@ from typing import IO, Any, Final, Self
 
 import numpy as np
 
-from transforms.video.records import (
-    HEADER,
-    LostSample,
-    Probe,
-    Progress,
-    SampledFrame,
-    Summary,
-    UnreadableVideoError,
-)
+from schemas.errors import UnreadableVideoError
+from transforms.video.records import HEADER, LostSample, Probe, Progress, SampledFrame, Summary
 
 # Seconds that reading may wait for the decoder for each minute of video.
 TIME_LIMIT_S: Final = 300.0

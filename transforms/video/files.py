@@ -13,7 +13,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from transforms.video.records import UnreadableVideoError
+from schemas.errors import UnreadableVideoError
 
 # Larger pictures are refused: one frame of this size is 200 MB as RGB. 8K is half of it.
 MAX_PIXELS: Final = 2**26

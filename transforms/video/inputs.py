@@ -11,16 +11,13 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from schemas.elements import Video
+from schemas.errors import UsageError
 from transforms.remote import exists, file_systems, is_remote
 from transforms.tables.rows import has_rows, read_rows
 from transforms.tables.sources import canonical_uri, known_sources
 from transforms.video.reading import VIDEO_EXTENSIONS
 
 _GLOB = re.compile(r"[*?\[]")
-
-
-class InputError(ValueError):
-    """An input that names nothing readable; the message is one sentence for the user."""
 
 
 def video_id(relative_path: str) -> str:
@@ -53,7 +50,7 @@ def find_videos(inputs: Iterable[str], out: str | None = None) -> list[Video]:
     """Every video that the inputs name, each once, sorted by id.
 
     Folders are searched recursively for files with a video's ending; a file, glob or list is taken
-    as given. A video that the tables below `out` know has the id that it has there. Raises InputError
+    as given. A video that the tables below `out` know has the id that it has there. Raises UsageError
     when an input matches nothing or cannot be read.
     """
     found: dict[str, FoundFile] = {}
@@ -116,7 +113,7 @@ def _match_list(path: str) -> Iterator[FoundFile]:
         with file_systems().open(path) if is_remote(path) else open(path, "rb") as source:
             lines = source.read().decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The list {path} cannot be read: {error}.") from error
+        raise UsageError(f"The list {path} cannot be read: {error}.") from error
     for line in lines:
         if entry := line.strip():
             yield from _match(entry)
@@ -132,9 +129,9 @@ def _match_local(text: str) -> Iterator[FoundFile]:
         root = path[: _GLOB.search(path).start()].rpartition(os.sep)[0]  # type: ignore[union-attr]
         files = [name for name in sorted(glob.glob(path, recursive=True)) if not os.path.isdir(name)]
     else:
-        raise InputError(f"{text} does not exist.")
+        raise UsageError(f"{text} does not exist.")
     if not files:
-        raise InputError(f"{text} matches no video.")
+        raise UsageError(f"{text} matches no video.")
     for name in files:
         yield _local_file(name, root)
 
@@ -143,7 +140,7 @@ def _walk(folder: str) -> Iterator[str]:
     """Video files below a folder; linked folders are entered once, so that loops end."""
 
     def refuse(error: OSError) -> None:
-        raise InputError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
+        raise UsageError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
 
     seen: set[tuple[int, int]] = set()
     for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
@@ -167,9 +164,9 @@ def _local_file(path: str, root: str) -> FoundFile:
     try:
         status = os.stat(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{path} is not a regular file.")
+        raise UsageError(f"{path} is not a regular file.")
     relative = os.path.relpath(path, root).replace(os.sep, "/")
     return FoundFile(canonical_uri(path), relative, local_fingerprint(status), status.st_size)
 
@@ -192,9 +189,9 @@ def _match_uri(text: str) -> Iterator[FoundFile]:
                     file for file in result.metadata_list if _is_video_name(file.path.rpartition("/")[2])
                 ]
     except (OSError, ValueError) as error:
-        raise InputError(f"{text} cannot be listed: {error}.") from error
+        raise UsageError(f"{text} cannot be listed: {error}.") from error
     if not files:
-        raise InputError(f"{text} matches no video.")
+        raise UsageError(f"{text} matches no video.")
     for file in files:
         if not file.path.endswith("/"):
             relative = file.path[len(root) :].lstrip("/")

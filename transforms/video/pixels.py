@@ -9,7 +9,8 @@ from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideData
 from av.video.frame import VideoFrame
 
-from transforms.video.records import RgbImage, UnreadableVideoError
+from schemas.errors import UnreadableVideoError
+from transforms.video.records import RgbImage
 
 
 def to_rgb(frame: VideoFrame) -> RgbImage:

@@ -12,19 +12,12 @@ from typing import Final
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from schemas.errors import UnreadableVideoError
 from transforms.video.clock import CLOCK_SET_BACK_S, Clock, sample_number
 from transforms.video.decoding import Decoding, Event, events_from_before, seek
 from transforms.video.files import open_video, packets, time_base
 from transforms.video.pixels import display_matrix, rotation, to_rgb
-from transforms.video.records import (
-    FRAME_LOST,
-    LostSample,
-    Probe,
-    Progress,
-    SampledFrame,
-    Summary,
-    UnreadableVideoError,
-)
+from transforms.video.records import FRAME_LOST, LostSample, Probe, Progress, SampledFrame, Summary
 
 # What counts as a video when a folder is searched. A file that is named is always tried.
 VIDEO_EXTENSIONS: Final = frozenset(

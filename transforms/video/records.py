@@ -11,13 +11,6 @@ FRAME_LOST: Final = "The frame did not decode."
 RgbImage = npt.NDArray[np.uint8]
 
 
-class UnreadableVideoError(ValueError):
-    """No frame of the file can be used; the reason is a sentence."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-
-
 @dataclass(frozen=True)
 class Probe:
     """What a file is, from listing all its packets and decoding the first frame."""

@@ -21,7 +21,7 @@ from models.architectures.registry import ARCHITECTURES, build_at_random, get_ar
 from models.architectures.resnet50_hybrid import grey_to_rgb
 from models.classify.classifier import load_classifier
 from models.classify.output import ClassProbabilities
-from models.classify.spec import read_model_spec
+from models.classify.spec import find_model
 from models.inspect.diagram import layer_table, layered_picture
 from pipeline.cli.main import main
 
@@ -87,7 +87,7 @@ def test_a_model_trains_saves_loads_and_predicts_the_same(name, tmp_path):
     assert unmoved == []
 
     path = save(network, architecture, tmp_path / "model.keras")
-    spec = read_model_spec(str(path))
+    spec = find_model(str(path)).spec
     assert (spec.architecture, spec.classes) == (name, architecture.classes)
     assert (spec.input_size, spec.input_size, spec.channels) == shape
     logits = network(pixels, training=False).numpy()
@@ -115,7 +115,7 @@ def test_a_happy_sad_file_classifies_faces(tmp_path):
     architecture = get_architecture("happy-sad")
     network = build_at_random(architecture)
     classifier = load_classifier(str(save(network, architecture, tmp_path / "happy_sad.keras")))
-    assert classifier.classes == ("happy", "sad")
+    assert classifier.spec.classes == ("happy", "sad")
     crops = noise(3, 48, 48, 1).astype(np.uint8)
     sad = 1 / (1 + np.exp(-network(crops.astype(np.float32), training=False).numpy()))
     np.testing.assert_allclose(classifier.predict(crops), np.hstack([1 - sad, sad]), atol=1e-5)
@@ -382,9 +382,9 @@ def test_models_lists_every_model():
         "weights": [],
         "source": "R1",
     }
-    shipped = read_model_spec("default")
+    shipped = find_model("default")
     assert [entry["name"] for entry in entries if "default.keras" in entry["weights"]] == [
-        shipped.architecture
+        shipped.spec.architecture
     ]
     lines = command().stdout.splitlines()
     assert len(lines) == 1 + len(ARCHITECTURES)
@@ -394,7 +394,7 @@ def test_models_lists_every_model():
 
 def test_the_list_needs_no_tensorflow():
     program = (
-        "import sys; from models.catalogue import catalogue; "
+        "import sys; from models.inspect.catalogue import catalogue; "
         "catalogue(); sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

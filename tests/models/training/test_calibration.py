@@ -12,7 +12,7 @@ from models.classify.classifier import load_classifier
 from models.classify.output import ClassProbabilities
 from models.classify.prior import change_prior, flattened_prior
 from models.classify.sharpness import Softening, sharpness, soften
-from models.classify.spec import read_model_spec
+from models.classify.spec import find_model
 from models.training.calibration import blurred, fit_softening, recalibrate, shrunk
 from tests.helpers.tiny_model import save_untrained_model
 
@@ -161,9 +161,9 @@ def test_a_model_is_calibrated_anew(overconfident, portraits, tmp_path):
     truth = np.arange(len(portraits)) % 7
     prior = np.array([2, 1, 1, 6, 3, 2, 5])
     recalibrate(model, portraits, truth, prior, tau=0.5).save(tmp_path / "new.keras")
-    spec = read_model_spec(str(tmp_path / "new.keras"))
+    spec = find_model(str(tmp_path / "new.keras")).spec
     np.testing.assert_allclose(spec.prior, flattened_prior(prior, 0.5))
-    assert (spec.architecture, spec.classes) == ("cnn48", load_classifier(str(overconfident)).classes)
+    assert (spec.architecture, spec.classes) == ("cnn48", load_classifier(str(overconfident)).spec.classes)
     assert spec.softening.slope >= 0
     answers = load_classifier(str(tmp_path / "new.keras")).predict(portraits)
     old = model.predict(portraits, verbose=0)

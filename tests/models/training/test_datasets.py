@@ -185,7 +185,7 @@ def test_pictures_are_resized_for_the_network(tmp_path):
 @pytest.mark.parametrize("shape", [(30, 30), (90, 60), (31, 48)])
 def test_a_picture_is_cut_as_the_pipeline_cuts_faces(tmp_path, shape, channels):
     picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    spec = ModelSpec("x", tmp_path, "", "x", EMOTIONS, 48, channels, CropSpec(1.0), None, None, False)
+    spec = ModelSpec("x", EMOTIONS, 48, channels, CropSpec(1.0), None, None, False)
     height, width = shape
     expected = make_crop(picture, FaceFrame(width / 2, height / 2, max(shape), roll=0), spec)
     np.testing.assert_array_equal(fit_picture(picture, 48, channels), expected)

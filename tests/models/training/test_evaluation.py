@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import models
+import models.training
 from models.training.evaluation import evaluate_all, expected_calibration_error, score, write_evaluation
 from models.training.training import calibrated
 from pipeline.cli.main import main
@@ -190,7 +190,7 @@ def test_without_scikit_learn_the_command_says_what_to_install(model, data, monk
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.delitem(sys.modules, "models.training.evaluation")
-    monkeypatch.delattr(models, "evaluation")
+    monkeypatch.delattr(models.training, "evaluation")
     result = run("--model", model, "--data", data)
     assert result.exit_code == 2
     assert "pip install 'affectline[train]'" in result.stderr

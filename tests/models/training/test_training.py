@@ -224,9 +224,9 @@ def test_a_model_of_two_classes_learns_from_their_pictures_alone(data, tmp_path)
             (of_class & held_out).sum(),
         )
     classifier = load_classifier(str(path))
-    assert classifier.classes == ("happy", "sad")
+    assert classifier.spec.classes == ("happy", "sad")
     test = read_usage(data, "PublicTest", SIZE, 1)
-    for column, name in enumerate(classifier.classes):
+    for column, name in enumerate(classifier.spec.classes):
         probabilities = classifier.predict(test.images[test.fer2013 == EMOTIONS.index(name)])
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
         assert (probabilities[:, column] > 0.5).all()  # brightness tells them apart

@@ -27,7 +27,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from models.classify.spec import read_model_spec
+from models.classify.spec import find_model
 from pipeline.app import jobs as jobs_module
 from pipeline.app import server as server_module
 from pipeline.app import uploads
@@ -35,8 +35,8 @@ from pipeline.app.engines import Engines
 from pipeline.app.guard import is_loopback
 from pipeline.app.server import make_app
 from pipeline.cli.main import main
-from pipeline.errors import UsageError
 from schemas.emotions import COLORS, EMOTIONS
+from schemas.errors import UsageError
 from tests.helpers.clips import astronaut_clip
 from tests.helpers.drawn_faces import SIDE, DrawnClassifier, DrawnDetector, draw
 
@@ -122,7 +122,7 @@ def test_it_offers_what_there_is(client):
 
 def test_a_model_of_ones_own_is_offered_by_its_file_name(tmp_path):
     mine = tmp_path / "mine.keras"
-    shutil.copyfile(read_model_spec("default").path, mine)
+    shutil.copyfile(find_model("default").path, mine)
     engines = Engines(str(mine))
     assert engines.offered["model"][0] == "mine.keras"
     assert "default" in engines.offered["model"]

@@ -11,9 +11,9 @@ import pytest
 
 from pipeline.commands import compact as module
 from pipeline.commands.compact import compact
-from pipeline.errors import RunError, UsageError
 from pipeline.run.reconcile import check_sums
 from schemas.elements import Video
+from schemas.errors import RunError, UsageError
 from schemas.tables import TABLES
 from tests.helpers import synthetic
 from tests.helpers.clips import astronaut_clip

@@ -13,7 +13,7 @@ from skimage import data
 
 from models.classify.classifier import load_network
 from models.classify.output import ClassProbabilities
-from models.classify.spec import read_model_spec
+from models.classify.spec import find_model
 from models.inspect.explain import UnknownLayerError, feature_maps, grad_cam, kernels, layers_by_name
 from pipeline.cli.main import main
 from pipeline.commands.explain import draw_heat, draw_kernels, draw_maps
@@ -26,7 +26,7 @@ def save(path, inputs, logits, classes=CLASSES):
     """A saved model as training leaves it, read again: names are then those in the file."""
     head = ClassProbabilities(1.0, "tiny", classes, {"scale": 1.0}, name="probabilities")
     keras.Model(inputs, head(logits)).save(path)
-    return load_network(read_model_spec(str(path)))
+    return load_network(find_model(str(path)))
 
 
 def plain(path, units=3, classes=CLASSES):

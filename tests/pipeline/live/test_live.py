@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.cli.main import main
-from pipeline.errors import RunError, UsageError
 from pipeline.live.following import flow_picture, follow
 from pipeline.live.live import LOOK_EVERY_US, LiveFaces
 from pipeline.live.stream import Stream, read_file, watch
 from schemas.emotions import EMOTIONS
+from schemas.errors import RunError, UsageError
 from tests.helpers.clips import astronaut_clip
 from tests.helpers.drawn_faces import SIDE, DrawnClassifier, DrawnDetector, draw
 from transforms.timelines.smoothing import SMOOTHING_METHODS, smooth

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from pipeline.cli.main import main
 from pipeline.commands.compact import compact
-from pipeline.errors import UsageError
 from pipeline.report import chart
 from pipeline.report.pages import check_tables, clock, write_report
 from pipeline.report.summarize import find_moments, read_tracks, read_video, stretches, summarize
 from schemas.emotions import EMOTIONS
+from schemas.errors import UsageError
 from schemas.tables import VIDEOS
 from tests.helpers import synthetic
 from tests.helpers.clips import astronaut_clip

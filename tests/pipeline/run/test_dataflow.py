@@ -233,7 +233,7 @@ BUCKETS = ["gs://some-bucket/videos/**", "-o", "gs://some-bucket/out"]
 def test_refusals_are_one_sentence_and_nothing_is_sent(arguments, message, model, monkeypatch):
     for name in ("GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_REGION", "CLOUDSDK_COMPUTE_REGION"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("pipeline.run.request.find_videos", lambda *_: pytest.fail("listed before refusing"))
+    monkeypatch.setattr("pipeline.run.execute.find_videos", lambda *_: pytest.fail("listed before refusing"))
     at = arguments.index("--") if "--" in arguments else len(arguments)
     result = affectline("run", *arguments[:at], *model, *arguments[at:])
     assert result.exit_code == 2, result.output
@@ -346,7 +346,7 @@ def test_a_job_goes_over_grpc_as_in_production(storage, model, tmp_path):
     command = (
         "from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator as Validator\n"
         "Validator.validate_endpoint_url = lambda *_: True\n"
-        "from pipeline.cli import main\n"
+        "from pipeline.cli.main import main\n"
         "main()"
     )
     with cloud.fake_dataflow_grpc(tmp_path) as (jobs, environment):

@@ -87,7 +87,7 @@ def test_all_that_is_copied_is_there_and_in_the_context():
         assert (ROOT / name).exists()
         assert any(Path(name).match(pattern) for pattern in allowed), name
     setup = (ROOT / "setup.py").read_text(encoding="utf-8")
-    [packages] = re.findall(r"packages=\[(.*?)\]", setup, re.DOTALL)
+    [packages] = re.findall(r"PACKAGES = \((.*?)\)", setup)
     for package in re.findall(r'"(\w+)"', packages):
         assert f"COPY {package} {package}\n" in DOCKERFILE
 

@@ -12,14 +12,15 @@ import apache_beam as beam
 import pytest
 from click.testing import CliRunner
 
-from models.classify.spec import read_model_spec
+from models.classify.spec import find_model
 from pipeline.build import Execution, emotion_timelines
 from pipeline.cli.main import main
+from schemas.errors import MissingGpuError
 from schemas.settings import Settings
 from tests.helpers.clips import astronaut_clip
 from tests.helpers.commands import assert_same_tables, load
 from transforms.steps import metrics
-from transforms.steps.classify_emotions import MissingGpuError, require_gpu
+from transforms.steps.classify_emotions import require_gpu
 from transforms.steps.metrics import Distribution
 from transforms.video.inputs import find_videos
 
@@ -82,14 +83,13 @@ def test_metrics_of_waves_add_up():
 
 def test_a_separate_stage_for_the_gpu_gives_the_same_tables(finished, videos, untrained_model, tmp_path):
     out = str(tmp_path / "out")
-    model = str(untrained_model)
-    spec = read_model_spec(model)
-    settings = Settings(detector="haar", smoothing="ema", model=model, model_sha256=spec.sha256)
+    model = find_model(str(untrained_model))
+    settings = Settings(detector="haar", smoothing="ema", model=model.name, model_sha256=model.sha256)
     hint = "type:nvidia-l4;count:1;install-nvidia-driver"
-    execution = Execution(out, 60.0, 300.0, batch_size=64, model=model, gpu_stage=hint)
+    execution = Execution(out, 60.0, 300.0, batch_size=64, gpu_stage=hint)
     with beam.Pipeline("FnApiRunner") as pipeline:
         found = pipeline | beam.Create(find_videos([str(videos)]))
-        emotion_timelines(found, settings, spec, execution)
+        emotion_timelines(found, settings, model, execution)
     assert_same_tables(finished[0], out)
 
 

@@ -10,16 +10,12 @@ from PIL import Image
 from skimage import data
 
 from models.classify.classifier import load_classifier
+from models.classify.spec import find_model
 from models.detectors import make_detector
+from schemas.errors import UnreadablePictureError
 from tests.helpers.tiny_model import save_brightness_model
 from transforms.faces.look import look_at
-from transforms.faces.pictures import (
-    UnreadablePictureError,
-    find_faces,
-    list_pictures,
-    read_picture,
-    whole_face,
-)
+from transforms.faces.pictures import find_faces, list_pictures, read_picture, whole_face
 from transforms.steps.classify_emotions import EmotionModelHandler
 from transforms.video.records import SampledFrame
 
@@ -168,10 +164,8 @@ def test_faces_are_those_of_the_pipeline(classifier, untrained_model):
     assert found[0].box.score >= found[1].box.score
 
     [boxes] = detector.detect([picture])
-    _, crops = look_at(
-        "id", SampledFrame(0, 0, picture), boxes, detector.name, classifier.spec, thumbnails=False
-    )
-    handler = EmotionModelHandler(str(untrained_model), batch_size=64)
+    _, crops = look_at("id", SampledFrame(0, 0, picture), boxes, classifier.spec, thumbnails=False)
+    handler = EmotionModelHandler(find_model(str(untrained_model)), batch_size=64)
     faces = handler.run_inference(crops, handler.load_model())
     for here, there in zip(found, faces, strict=True):
         assert tuple(here.box[:5]) == (there.x, there.y, there.w, there.h, there.score)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from transforms import remote as remote_files
 from transforms.tables import files as storage
 
 TABLE = pa.table({"a": [1, 2, 3]})
@@ -15,14 +16,14 @@ TABLE = pa.table({"a": [1, 2, 3]})
 def test_tables_are_written_replaced_read_and_deleted(place, tmp_path, remote):
     out = str(tmp_path / "out") if place == "local" else "mem://bucket/out"
     path = storage.table_path(out, "samples", "clip-0")
-    assert not storage.exists(path)
+    assert not remote_files.exists(path)
     for table in (TABLE, TABLE.slice(1)):
         storage.write_parquet(table, path, out)
     assert storage.open_parquet(path).read().equals(TABLE.slice(1))
     assert storage.open_parquet(path).read(["a"]).column_names == ["a"]
     for _ in range(2):
-        storage.delete(path)
-        assert not storage.exists(path)
+        remote_files.delete(path)
+        assert not remote_files.exists(path)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
@@ -44,7 +45,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 def test_remote_videos_are_copied_once_bounded_and_removed(remote):
     for name in "abc":
         remote(f"mem://bucket/{name}.mp4").write_bytes(name.encode() * 10)
-    copies = storage.LocalCopies(max_bytes=20)
+    copies = remote_files.LocalCopies(max_bytes=20)
     paths = {name: copies.path(f"mem://bucket/{name}.mp4", "1") for name in "ab"}
     assert all(path.endswith(".mp4") for path in paths.values())
     assert Path(paths["b"]).read_bytes() == b"b" * 10
@@ -58,4 +59,4 @@ def test_remote_videos_are_copied_once_bounded_and_removed(remote):
 
 
 def test_local_videos_are_read_where_they_are():
-    assert storage.LocalCopies().path("/videos/a.mp4", "1") == "/videos/a.mp4"
+    assert remote_files.LocalCopies().path("/videos/a.mp4", "1") == "/videos/a.mp4"

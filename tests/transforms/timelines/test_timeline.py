@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from schemas.elements import Face, Failure, Sample, SegmentEnd, Video, VideoInfo
 from schemas.emotions import EMOTIONS
+from schemas.errors import IncompleteVideoError
 from schemas.settings import Settings
 from schemas.tables import TABLES
 from transforms.tables.blocks import make_block
 from transforms.tables.files import table_path
 from transforms.tables.write import is_done, write_video
-from transforms.timelines.gather import IncompleteVideoError, gather, smooth_tracks, track
+from transforms.timelines.gather import gather, smooth_tracks, track
 from transforms.timelines.shots import SIGNATURE_BYTES
 from transforms.timelines.tabulate import sample_spans, tabulate
 from transforms.timelines.tracking import APPEARANCE_BYTES

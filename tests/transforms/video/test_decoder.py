@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from schemas.errors import UnreadableVideoError
 from tests.helpers.videos import even, number_in, write_video
 from transforms.video import decoder as decoder_module
 from transforms.video.decoder import CHILD, CRASHED, STOPPED, Decoder
 from transforms.video.reading import probe, read_segment
-from transforms.video.records import FRAME_LOST, LostSample, SampledFrame, Summary, UnreadableVideoError
+from transforms.video.records import FRAME_LOST, LostSample, SampledFrame, Summary
 
 ROOT = Path(__file__).resolve().parents[3]
 FPS = Fraction(25)
@@ -195,7 +196,7 @@ def test_too_little_memory_is_told(tmp_path, monkeypatch):
 def test_the_child_ends_with_its_parent(clip, tmp_path):
     program = textwrap.dedent(f"""
         from fractions import Fraction
-        from transforms.decoder import Decoder
+        from transforms.video.decoder import Decoder
         decoder = Decoder()
         items = decoder.read({clip!r}, 0, -1, 0, Fraction(25))
         next(items)

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from transforms.video.inputs import InputError, find_videos, video_id
+from schemas.errors import UsageError
+from transforms.video.inputs import find_videos, video_id
 
 
 @pytest.fixture
@@ -99,15 +100,15 @@ def test_a_linked_file_is_a_video_of_its_own(folder):
 )
 def test_inputs_that_match_nothing(folder, name, message):
     (folder / "empty").mkdir()
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(UsageError, match=message):
         find_videos([str(folder / name)])
 
 
 def test_a_device_is_no_video():
-    with pytest.raises(InputError, match="/dev/null is not a regular file"):
+    with pytest.raises(UsageError, match="/dev/null is not a regular file"):
         find_videos(["/dev/null"])
 
 
 def test_a_list_that_cannot_be_read(tmp_path):
-    with pytest.raises(InputError, match=r"The list .* cannot be read"):
+    with pytest.raises(UsageError, match=r"The list .* cannot be read"):
         find_videos([f"@{tmp_path / 'none.txt'}"])

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from schemas.errors import UnreadableVideoError
 from tests.helpers.videos import (
     cut_short,
     damage,
@@ -22,10 +23,10 @@ from tests.helpers.videos import (
     start_edit_later,
     write_video,
 )
-from transforms.video import reading as video
+from transforms.video import clock, decoding, files, reading, records
 from transforms.video.clock import sample_number
 from transforms.video.reading import probe, read_segment
-from transforms.video.records import LostSample, Probe, Progress, SampledFrame, Summary, UnreadableVideoError
+from transforms.video.records import LostSample, Probe, Progress, SampledFrame, Summary
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "videos"
 TS = Fraction(1, 90000)
@@ -215,7 +216,7 @@ def test_the_very_frame_comes_out(kind, tmp_path):
     path = make(tmp_path)
     items, summary = read(path, fps)
     assert shown(items) == expected
-    assert summary.problems == ((video.NO_TIMESTAMPS,) if kind == "no timestamps at all" else ())
+    assert summary.problems == ((clock.NO_TIMESTAMPS,) if kind == "no timestamps at all" else ())
 
 
 def test_the_clock_is_carried_on_when_timestamps_jump_back(tmp_path):
@@ -225,7 +226,7 @@ def test_the_clock_is_carried_on_when_timestamps_jump_back(tmp_path):
     assert probe(str(path)).one_piece
     items, summary = read(path)
     assert [(i.sample, i.pts_us) for i in items] == [(n, 40_000 * n) for n in range(len(items))]
-    assert video.CLOCK_JUMPS in summary.problems
+    assert clock.CLOCK_JUMPS in summary.problems
     numbers = [number for _, _, number in shown(items) if number is not None]
     # The recorder's restart may cost the frame at the joint, nothing else.
     assert [n for n in [*range(60), *range(10)] if n not in (58, 59, 0)] == [
@@ -239,7 +240,7 @@ def test_frames_that_are_not_later_than_the_one_before_are_passed_over(tmp_path)
     path = joined(tmp_path / "a.ts", [first, second])
     items, summary = read(path)
     assert [i.pts_us for i in items] == [40_000 * n for n in range(57)]
-    assert video.LATE_FRAMES in summary.problems
+    assert clock.LATE_FRAMES in summary.problems
 
 
 # ------------------------------------------------------------------------------------ probe
@@ -316,7 +317,7 @@ def test_one_pixel(tmp_path):
 
 def test_a_picture_that_claims_too_many_pixels_is_refused(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.mp4", even(2))
-    monkeypatch.setattr(video, "MAX_PIXELS", 64 * 32 - 1)
+    monkeypatch.setattr(files, "MAX_PIXELS", 64 * 32 - 1)
     with pytest.raises(UnreadableVideoError, match="64 x 32 pixels"):
         probe(str(path))
 
@@ -330,7 +331,7 @@ def test_a_picture_that_changes_its_size_is_told(tmp_path):
         shapes = [i.image.shape[:2] for i in items if isinstance(i, SampledFrame)]
         assert shapes[:10] == [(32, 64)] * 10
         assert shapes[-10:] == [(64, 128)] * 10
-        assert video.SIZE_CHANGES in summary.problems
+        assert reading.SIZE_CHANGES in summary.problems
 
 
 # ------------------------------------------------------------------------------------ damage
@@ -343,10 +344,10 @@ def test_frames_before_and_after_damage_are_used_and_those_between_are_lost(tmp_
     assert [i.pts_us for i in items] == [40_000 * n for n in range(60)]
     lost = [i for i in items if isinstance(i, LostSample)]
     assert 0 < len(lost) <= 18
-    assert {i.reason for i in lost} == {video.FRAME_LOST}
+    assert {i.reason for i in lost} == {records.FRAME_LOST}
     for sample, _, number in shown(items):
         assert number in (sample, None)
-    assert summary.problems == (video.NOT_DECODED,)
+    assert summary.problems == (reading.NOT_DECODED,)
     assert summary.frames_read == 60 - len(lost)
 
 
@@ -363,7 +364,7 @@ def test_a_file_that_is_cut_short_gives_what_it_holds(name, options, tmp_path):
         assert ms == 40 * sample
         assert number in (sample, None)
     if not name.endswith("ts"):  # a stream makes no claim of its length
-        assert video.CUT_SHORT in found.problems
+        assert reading.CUT_SHORT in found.problems
 
 
 UNREADABLE = {
@@ -513,7 +514,7 @@ def test_a_file_whose_timestamps_change_after_seeking_is_read_in_one_piece(tmp_p
     """As one MXF file does; here the seeking is falsified."""
     path = write_video(tmp_path / "a.mp4", even(60), bframes=2)
     assert not probe(str(path)).one_piece
-    seek = video._seek
+    seek = decoding.seek
 
     def later(packets):
         for packet in packets:
@@ -524,7 +525,7 @@ def test_a_file_whose_timestamps_change_after_seeking_is_read_in_one_piece(tmp_p
         found = seek(*args)
         return found and (found[0], later(found[1]))
 
-    monkeypatch.setattr(video, "_seek", falsified)
+    monkeypatch.setattr(reading, "seek", falsified)
     assert probe(str(path)).one_piece
 
 
@@ -535,7 +536,7 @@ def test_a_file_whose_timestamps_change_after_seeking_is_read_in_one_piece(tmp_p
 PRACTICE = {
     "odd/av1_10bit_hdr.mp4": (127, 22, 0, set()),
     "odd/carphone_crushed_7kB.mp4": (120, 20, 0, set()),
-    "odd/corrupt_28of50.mp4": (37, 19, 6, {video.NOT_DECODED}),
+    "odd/corrupt_28of50.mp4": (37, 19, 6, {reading.NOT_DECODED}),
     "odd/face_base_h264.mp4": (30, 5, 0, set()),
     "odd/face_empty_track_faded.mp4": (30, 5, 0, set()),
     "odd/face_fragmented.mp4": (30, 5, 0, set()),
@@ -562,7 +563,7 @@ PRACTICE = {
     "odd/torchcodec_av1_video.mkv": (125, 25, 0, set()),
     "odd/torchcodec_h264_10bits.mp4": (30, 5, 0, set()),
     "odd/torchcodec_nasa_13013.mp4": (390, 65, 0, set()),
-    "odd/truncated_claims_27142_frames.mkv": (37, 8, 0, {video.CUT_SHORT}),
+    "odd/truncated_claims_27142_frames.mkv": (37, 8, 0, {reading.CUT_SHORT}),
     "odd/vfr_slow_motion_gap325ms.mp4": (7, 3, 0, set()),
     "odd/vp8.webm": (24, 5, 0, set()),
     "odd/vp9.webm": (90, 15, 0, set()),

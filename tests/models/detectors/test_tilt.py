@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.detectors import DETECTORS, Box, FaceFrame, face_frame
-from models.detectors.frames import roll_of
+from models.detectors import DETECTORS, Box, FaceFrame
+from models.detectors.tilt import roll_of
 
 # Eyes, nose and mouth of a face seen from the front, in pixels.
 FACE = np.array([(-20.0, -18.0), (20.0, -18.0), (0.0, 4.0), (-16.0, 24.0), (16.0, 24.0)])
@@ -21,7 +21,7 @@ def turned(marks, degrees):
 @pytest.mark.parametrize("detector", DETECTORS)
 @pytest.mark.parametrize(("w", "h"), [(80, 100), (100, 80)])
 def test_a_frame_keeps_the_boxs_centre_and_follows_its_longer_side(detector, w, h):
-    frame = face_frame(detector, Box(10, 20, w, h, 0.9, roll=7))
+    frame = Box(10, 20, w, h, 0.9, roll=7, frame_scale=DETECTORS[detector].frame_scale).frame
     assert frame == FaceFrame(10 + w / 2, 20 + h / 2, frame.side, 7)
     assert frame.side == pytest.approx({"mtcnn": 94, "haar": 96, "yunet": 89}[detector])
 
