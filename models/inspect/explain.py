@@ -11,11 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from models.classify.output import ClassProbabilities
+from schemas.errors import UsageError
 
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 
 
-class UnknownLayerError(ValueError):
+class UnknownLayerError(UsageError):
     """A model has no such layer, or one that cannot be shown so; the message lists those that can."""
 
 

@@ -11,7 +11,7 @@ from models.classify.classifier import Classifier, load_network
 from models.classify.crop import make_crop
 from models.classify.spec import find_model
 from models.detectors import Detector
-from models.inspect.explain import UnknownLayerError, feature_maps, grad_cam, kernels
+from models.inspect.explain import feature_maps, grad_cam, kernels
 from pipeline.commands.predict import write_picture
 from schemas.errors import UnreadablePictureError, UsageError
 from transforms.faces.pictures import crop_whole, read_picture
@@ -41,10 +41,7 @@ def explain_features(
 ) -> str:
     """Draw what a layer answers to a face into the file `output`; what was drawn, as a sentence."""
     crop = face_of(image, classifier, detector)
-    try:
-        found = feature_maps(load_network(classifier.model), crop, layer)
-    except UnknownLayerError as error:
-        raise UsageError(str(error)) from error
+    found = feature_maps(load_network(classifier.model), crop, layer)
     height, width, count = found.maps.shape
     text = f"{found.layer}: {count} maps {width}x{height}, each from its lowest to its highest"
     write_picture(titled(draw_maps(found.maps), text), Path(output))
@@ -56,10 +53,7 @@ def explain_gradcam(
 ) -> str:
     """Draw where a face speaks for each class into the file `output`; what was drawn, as a sentence."""
     crop = face_of(image, classifier, detector)
-    try:
-        found = grad_cam(load_network(classifier.model), crop, layer)
-    except UnknownLayerError as error:
-        raise UsageError(str(error)) from error
+    found = grad_cam(load_network(classifier.model), crop, layer)
     face = as_picture(crop)
     tiles = [titled(face, "as the model sees it")]
     for name, heat, probability in zip(classifier.spec.classes, found.heat, found.probabilities, strict=True):

@@ -16,7 +16,7 @@ import tensorflow as tf
 from skimage import data
 
 from models.architectures.registry import get_architecture
-from models.classify.classifier import CPU_BATCH_SIZES, GPU_BATCH_SIZE, load_classifier
+from models.classify.classifier import CPU_BATCH_SIZES, GPU_BATCH_SIZE, Classifier, load_classifier
 from models.classify.crop import make_crop
 from models.classify.crop_spec import CropSpec
 from models.classify.litert import add_litert

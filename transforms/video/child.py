@@ -20,17 +20,17 @@ from typing import BinaryIO, Final
 
 import av
 
-from schemas.errors import UnreadableVideoError
-
 if __name__ == "__main__":
-    # `transforms` is the package that this file is in, whatever folder of that name the user has.
-    _package = Path(__file__).resolve().parents[1]
-    _spec = spec_from_file_location(
-        "transforms", _package / "__init__.py", submodule_search_locations=[str(_package)]
-    )
-    assert _spec is not None
-    sys.modules["transforms"] = module_from_spec(_spec)
+    # Ours are the packages beside this file, whatever folders of their names the user has.
+    for _name in ("schemas", "transforms"):
+        _package = Path(__file__).resolve().parents[2] / _name
+        _spec = spec_from_file_location(
+            _name, _package / "__init__.py", submodule_search_locations=[str(_package)]
+        )
+        assert _spec is not None
+        sys.modules[_name] = module_from_spec(_spec)
 
+from schemas.errors import UnreadableVideoError
 from transforms.video.reading import probe, read_segment
 from transforms.video.records import HEADER, RgbImage, SampledFrame
 

@@ -251,14 +251,14 @@ class Decoder:
             image = np.empty(fields.pop("shape"), np.uint8)
             _fill(child, image.data.cast("B"), deadline)
             return SampledFrame(image=image, **fields)
+        if kind == "UnreadableVideoError":
+            return UnreadableVideoError(fields["reason"])
         if "problems" in fields:
             fields["problems"] = tuple(fields["problems"])
         return _ANSWERS[kind](**fields)
 
 
-_ANSWERS: Final = {
-    kind.__name__: kind for kind in (Probe, LostSample, Progress, Summary, UnreadableVideoError)
-}
+_ANSWERS: Final = {kind.__name__: kind for kind in (Probe, LostSample, Progress, Summary)}
 
 
 def _pixel_bytes(item: object) -> int:

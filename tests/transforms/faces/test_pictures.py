@@ -11,7 +11,7 @@ from skimage import data
 
 from models.classify.classifier import load_classifier
 from models.classify.spec import find_model
-from models.detectors import make_detector
+from models.detectors import Box, make_detector
 from schemas.errors import UnreadablePictureError
 from tests.helpers.tiny_model import save_brightness_model
 from transforms.faces.look import look_at
@@ -180,7 +180,7 @@ def test_a_picture_without_a_face_has_none(classifier):
 def test_a_picture_that_is_a_face_is_taken_pixel_by_pixel(classifier):
     grey = np.random.default_rng(0).integers(0, 256, (48, 48, 1), dtype=np.uint8)
     face = whole_face(np.repeat(grey, 3, axis=2), classifier)
-    assert tuple(face.box) == (0, 0, 48, 48, 1, 0)
+    assert face.box == Box(0, 0, 48, 48, 1)
     np.testing.assert_allclose(face.probabilities, classifier.predict(grey[None])[0], atol=1e-6)
 
 
