@@ -1,13 +1,18 @@
 """Options that several commands share."""
 
+import dataclasses
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 import click
 
+from pipeline.run.options import SettingsOptions
+
 BEAM_OPTIONS = "beam_options"
 DEBUG = "debug"
+# What finds faces and names emotions, also where no video is run.
+FACE_OPTIONS = ("detector", "detector_weights", "min_face", "model")
 
 
 class RunCommand(click.Command):
@@ -20,17 +25,22 @@ class RunCommand(click.Command):
         return super().parse_args(ctx, args[:at])
 
 
-def _fps(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
-    try:
-        rate = Fraction(value)
-    except (ValueError, ZeroDivisionError) as error:
-        raise click.BadParameter(f"{value!r} is not a number.") from error
-    if rate < 0:
-        raise click.BadParameter("samples a second cannot be negative; 0 takes every frame.")
-    return value
+class _Rate(click.ParamType):
+    """Samples a second, exactly as written: a decimal or a fraction."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            rate = Fraction(value)
+        except (ValueError, ZeroDivisionError):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        if rate < 0:
+            self.fail("samples a second cannot be negative; 0 takes every frame.", param, ctx)
+        return str(value)
 
 
-class BatchSize(click.ParamType):
+class _BatchSize(click.ParamType):
     """A whole number, or None for auto."""
 
     name = "batch size"
@@ -50,36 +60,49 @@ debug_option = click.option(
     callback=lambda ctx, _parameter, value: ctx.meta.__setitem__(DEBUG, value),
     help="Show the traceback of an error.",
 )
-smoothing_options = (
-    click.option("--smoothing", default="hmm", help="hmm, ema, median, mode or none."),
-    click.option(
-        "--window",
-        type=click.FloatRange(0, min_open=True),
-        help="Smoothing window in seconds; each method has its own.",
-    ),
-)
-face_options = (
-    click.option("--detector", default="mtcnn", help="Face detector: mtcnn, haar or yunet."),
-    click.option("--detector-weights", metavar="FILE", help="Weights for yunet, instead of a download."),
-    click.option(
-        "--min-face",
-        default=0.08,
-        type=click.FloatRange(0, 1, min_open=True),
-        help="Smallest face, as a part of the frame's shorter side.",
-    ),
-    click.option("--model", default="default", help="A shipped model's name, or a .keras file."),
-)
 
 
-def settings_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that decide what is written, for `run` and `plan` alike."""
-    options = [
-        click.option("--fps", default="5", callback=_fps, help="Samples a second; 0: every frame."),
-        *face_options,
-        *smoothing_options,
-        click.option("--no-crops", is_flag=True, help="Store no pictures of faces."),
-        debug_option,
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+def options_of(
+    options: type[SettingsOptions], *names: str, **defaults: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorates a command with the options of that class, or with those of these names.
+
+    defaults: those that differ in this command.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        fields = [each for each in dataclasses.fields(options) if not names or each.name in names]
+        for each in reversed(fields):
+            command = _option(each, defaults.get(each.name, each.default))(command)
+        return command
+
+    return decorate
+
+
+def _option(option: dataclasses.Field[Any], default: Any) -> Callable[[Any], Any]:
+    limits, flag = option.metadata, "--" + option.name.replace("_", "-")
+    if option.type is bool:
+        if not default:
+            return click.option(flag, is_flag=True, help=limits["help"])
+        switched_off = flag.replace("--", "--no-", 1)
+        return click.option(
+            switched_off,
+            option.name,
+            is_flag=True,
+            flag_value=False,
+            default=True,
+            show_default=False,
+            help=limits["help"],
+        )
+    low = limits["at_least"] if limits["above"] is None else limits["above"]
+    numbers = {"min": low, "max": limits["at_most"], "min_open": limits["above"] is not None}
+    types: dict[Any, click.ParamType] = {
+        "fps": _Rate(),
+        "batch_size": _BatchSize(),
+        int: click.IntRange(**numbers),
+        float: click.FloatRange(**numbers),
+        float | None: click.FloatRange(**numbers),
+    }
+    kind = types.get(option.name) or types.get(option.type, click.STRING)
+    shown = "auto" if isinstance(kind, _BatchSize) else default
+    return click.option(flag, default=shown, type=kind, metavar=limits["metavar"], help=limits["help"])

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import debug_option, face_options
+from pipeline.cli.options import FACE_OPTIONS, debug_option, options_of
+from pipeline.run.options import SettingsOptions
 
 
 def _picture_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -15,7 +16,7 @@ def _picture_options(command: Callable[..., None]) -> Callable[..., None]:
     whole = click.option(
         "--crop", is_flag=True, help="The picture is a face from edge to edge; look for none."
     )
-    for option in reversed((*face_options, whole, debug_option)):
+    for option in (debug_option, whole, options_of(SettingsOptions, *FACE_OPTIONS)):
         command = option(command)
     return command
 
@@ -67,7 +68,7 @@ _picture_file_option = click.option(
 
 @explain.command()
 @_picture_file_option
-@face_options[-1]
+@options_of(SettingsOptions, "model")
 @_layer_option
 @debug_option
 def kernels(output: str, model: str, layer: str | None) -> None:

@@ -6,22 +6,13 @@ from pathlib import Path
 import click
 
 from pipeline.cli.extras import needs_extra
-from pipeline.cli.options import debug_option, face_options, smoothing_options
+from pipeline.cli.options import FACE_OPTIONS, debug_option, options_of
+from pipeline.run.options import SettingsOptions
 
 
 @click.command()
 @click.argument("source")
-@face_options[0]
-@face_options[1]
-@click.option(
-    "--min-face",
-    default=0.15,
-    type=click.FloatRange(0, 1, min_open=True),
-    help="Smallest face, as a part of the frame's shorter side; larger is faster.",
-)
-@face_options[3]
-@smoothing_options[0]
-@smoothing_options[1]
+@options_of(SettingsOptions, *FACE_OPTIONS, "smoothing", "window", min_face=0.15)
 @click.option("-o", "--output", metavar="FILE.mp4", help="Write the frames with what was seen drawn in.")
 @debug_option
 def live(
@@ -60,8 +51,7 @@ def live(
 @click.option("--host", default="127.0.0.1", help="Address to serve at; any but this machine needs a token.")
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="0: a free one.")
 @click.option("--no-open", is_flag=True, help="Do not open a browser.")
-@face_options[3]
-@face_options[1]
+@options_of(SettingsOptions, "model", "detector_weights")
 @debug_option
 def app(host: str, port: int, no_open: bool, model: str, detector_weights: str | None) -> None:
     """Serve a page for pictures, videos and the webcam, on this machine alone."""

@@ -10,112 +10,31 @@ import click
 
 from pipeline.cli.options import (
     BEAM_OPTIONS,
-    BatchSize,
     RunCommand,
     debug_option,
-    settings_options,
-    smoothing_options,
+    options_of,
 )
+from pipeline.run.options import RunOptions, SettingsOptions
 
 
 @click.command(cls=RunCommand, epilog="Options for Beam itself come after `--`.")
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("-o", "--output", "out", required=True, help="Folder for the tables.")
-@settings_options
-@click.option(
-    "--segment-seconds",
-    default=60.0,
-    type=click.FloatRange(0),
-    help="Cut videos into pieces of this length for workers; 0: one piece.",
-)
-@click.option(
-    "--segment-timeout",
-    default=300.0,
-    type=click.FloatRange(0, min_open=True),
-    help="Seconds a decoder may take for a minute of video.",
-)
-@click.option(
-    "--wave-minutes",
-    default=30.0,
-    type=click.FloatRange(0, min_open=True),
-    help="Minutes of video committed together in a local run.",
-)
-@click.option("--workers", default=1, type=click.IntRange(1), help="Local processes.")
-@click.option(
-    "--batch-size",
-    default="auto",
-    type=BatchSize(),
-    metavar="N|auto",
-    help="Faces classified at once; auto: as many as pay and fit.",
-)
-@click.option("--force", is_flag=True, help="Do finished videos again.")
-@click.option(
-    "--max-failure-ratio",
-    default=1.0,
-    type=click.FloatRange(0, 1),
-    help="End the run when more than this part of the videos cannot be read.",
-)
-@click.option("--runner", default="local", help="local, dataflow, or the name of another Beam runner.")
-@click.option("--project", help="Google Cloud project that Dataflow runs in.")
-@click.option("--region", help="Google Cloud region that Dataflow runs in.")
-@click.option("--gpu", help="GPU of Dataflow's workers, such as nvidia-l4.")
-@click.option(
-    "--separate-gpu-stage", is_flag=True, help="Decode and detect on CPU workers, classify on GPU workers."
-)
+@options_of(RunOptions)
 @click.option("--dry-run", is_flag=True, help="Show what Dataflow would be sent, and send nothing.")
 @click.option("--metrics", is_flag=True, help="Print what was counted and timed.")
+@debug_option
 @click.pass_context
 def run(
-    ctx: click.Context,
-    inputs: tuple[str, ...],
-    out: str,
-    segment_seconds: float,
-    segment_timeout: float,
-    batch_size: int | None,
-    workers: int,
-    wave_minutes: float,
-    force: bool,
-    max_failure_ratio: float,
-    runner: str,
-    project: str | None,
-    region: str | None,
-    gpu: str | None,
-    separate_gpu_stage: bool,
-    dry_run: bool,
-    metrics: bool,
-    **settings: Any,
+    ctx: click.Context, inputs: tuple[str, ...], out: str, dry_run: bool, metrics: bool, **options: Any
 ) -> None:
     """Turn videos into tables: INPUTS are files, folders, globs, URIs or @lists of them."""
-    from pipeline.build import Execution
-    from pipeline.run.dataflow import Cloud
     from pipeline.run.execute import dry_run_lines, execute
-    from pipeline.run.request import Request, check_runner, check_settings
+    from pipeline.run.request import check_request
     from pipeline.run.summary import summary
     from transforms.steps.metrics import describe
 
-    cloud = Cloud(project, region, gpu, separate_gpu_stage)
-    beam_runner = check_runner(runner, cloud, inputs, out)
-    checked, spec = check_settings(**settings)
-    request = Request(
-        inputs=inputs,
-        settings=checked,
-        model=spec,
-        execution=Execution(
-            out=out,
-            segment_seconds=segment_seconds,
-            segment_timeout=segment_timeout,
-            batch_size=batch_size,
-            gpu=gpu is not None,
-            gpu_stage=cloud.gpu_stage,
-        ),
-        workers=workers,
-        wave_minutes=wave_minutes,
-        force=force,
-        max_failure_ratio=max_failure_ratio,
-        runner=beam_runner,
-        beam_options=ctx.meta.get(BEAM_OPTIONS, ()),
-        cloud=cloud,
-    )
+    request = check_request(inputs, out, RunOptions(**options), ctx.meta.get(BEAM_OPTIONS, ()))
     if dry_run:
         for line in dry_run_lines(request):
             click.echo(line)
@@ -132,16 +51,17 @@ def run(
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True)
-@settings_options
+@options_of(SettingsOptions)
+@debug_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def plan(inputs: tuple[str, ...], as_json: bool, **settings: Any) -> None:
+def plan(inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Say what a run over INPUTS would take; nothing is written."""
     from pipeline.run.plan import describe, make_plan
     from pipeline.run.request import check_settings
     from pipeline.run.stderr import chatter_to
     from transforms.video.inputs import find_videos
 
-    checked, model = check_settings(**settings)
+    checked, model = check_settings(SettingsOptions(**options))
     videos = find_videos(inputs)
     with chatter_to(os.devnull):
         planned = make_plan(videos, checked, model)
@@ -154,8 +74,7 @@ def plan(inputs: tuple[str, ...], as_json: bool, **settings: Any) -> None:
 
 @click.command()
 @click.argument("out", metavar="DIR")
-@smoothing_options[0]
-@smoothing_options[1]
+@options_of(SettingsOptions, "smoothing", "window")
 @debug_option
 def resmooth(out: str, smoothing: str, window: float | None) -> None:
     """Track and smooth the tables in DIR again from their raw columns."""

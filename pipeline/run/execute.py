@@ -53,8 +53,8 @@ def execute(request: Request) -> Outcome | None:
     Raises UsageError before anything is written, and RunError when the run itself fails.
     """
     if request.runner == dataflow.RUNNER:  # refuse what cannot be sent before anything far away is listed
-        dataflow.job_options(request.cloud, request.execution.out, request.beam_options)
-    out = request.execution.out
+        dataflow.job_options(request.cloud, request.out, request.beam_options)
+    out = request.out
     require_own_tables(out)
     if request.runner != BEAM_RUNNERS["local"]:
         return _submit(request, find_videos(request.inputs, out))
@@ -67,32 +67,32 @@ def execute(request: Request) -> Outcome | None:
 
 
 def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> Outcome:
-    out, config_hash = request.execution.out, request.settings.config_hash()
+    out, config_hash = request.out, request.settings.config_hash()
     done: list[Video] = []
     pending: list[Video] = []
     for video in videos:
-        finished = not request.force and is_done(video, out, config_hash)
+        finished = not request.options.force and is_done(video, out, config_hash)
         (done if finished else pending).append(video)
     rows = check_sums(done, out, config_hash)
     measured: metrics.Measured = {}
-    local.prepare_workers(request.workers)
+    local.prepare_workers(request.options.workers)
     clear_scratch(out)
     drop_compacted(out, {video.video_id for video in pending})
     with watch(terminal, len(pending), sum(video.size_bytes for video in pending)) as progress:
-        for wave, seconds in local.waves(pending, request.wave_minutes * 60):
+        for wave, seconds in local.waves(pending, request.options.wave_minutes * 60):
             progress.wave(seconds, sum(video.size_bytes for video in wave))
             result = local.run_wave(
                 wave,
                 request.settings,
                 request.model,
                 request.execution,
-                request.workers,
+                request.options.workers,
                 request.beam_options,
             )
             metrics.add_up(measured, metrics.measured(result))
             rows += check_sums(wave, out, config_hash)
             progress.finished(len(wave))
-            _check_failures(rows, request.max_failure_ratio)
+            _check_failures(rows, request.options.max_failure_ratio)
     clear_scratch(out)
     return Outcome(sorted(rows, key=lambda row: row["video_id"]), len(done), measured, vanished(videos, out))
 
@@ -100,7 +100,7 @@ def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> O
 def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
     """Run one pipeline on another runner, wait for it, and check its tables."""
     if request.runner == dataflow.RUNNER:
-        dataflow.check_inputs([video.uri for video in videos], request.execution.out)  # what @lists name
+        dataflow.check_inputs([video.uri for video in videos], request.out)  # what @lists name
         result = _send_to_dataflow(request, videos)
         if not result.has_job:
             return None
@@ -111,19 +111,23 @@ def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
         )
         pipeline = _pipeline(request, options)
         _take_out_of_compacted(request, videos)
-        remember_sources(request.execution.out, videos)
+        remember_sources(request.out, videos)
         result = pipeline.run()
         result.wait_until_finish()
-    rows = _check_remote_sums(videos, request.execution.out, request.settings.config_hash())
-    _check_failures(rows, request.max_failure_ratio)
+    rows = _check_remote_sums(videos, request.out, request.settings.config_hash())
+    _check_failures(rows, request.options.max_failure_ratio)
     return Outcome(rows, 0, metrics.measured(result))
 
 
 def _take_out_of_compacted(request: Request, videos: Sequence[Video]) -> None:
     """Remove the rows of videos that will be written anew, so that no reader meets them twice."""
-    out, config_hash = request.execution.out, request.settings.config_hash()
+    out, config_hash = request.out, request.settings.config_hash()
     held = compacted_ids(out)
-    redone = (v for v in videos if v.video_id in held and (request.force or not is_done(v, out, config_hash)))
+    redone = (
+        v
+        for v in videos
+        if v.video_id in held and (request.options.force or not is_done(v, out, config_hash))
+    )
     drop_compacted(out, {video.video_id for video in redone})
 
 
@@ -134,7 +138,7 @@ def _check_remote_sums(videos: Sequence[Video], out: str, config_hash: str) -> l
 
 
 def _send_to_dataflow(request: Request, videos: Sequence[Video]) -> Any:
-    options = dataflow.job_options(request.cloud, request.execution.out, request.beam_options)
+    options = dataflow.job_options(request.cloud, request.out, request.beam_options)
     dataflow.check_region_has_gpu(request.cloud, options)
     model = dataflow.for_workers(request.model, options)
     dataflow.upload_model(request.model, model.location)
@@ -142,7 +146,7 @@ def _send_to_dataflow(request: Request, videos: Sequence[Video]) -> Any:
         wheel = dataflow.build_wheel(Path(folder))
         pipeline = _pipeline(replace(request, model=model), dataflow.pipeline_options(options, wheel))
         _take_out_of_compacted(request, videos)  # nothing is refused any more
-        remember_sources(request.execution.out, videos)
+        remember_sources(request.out, videos)
         result = pipeline.run()
     for line in dataflow.how_to_watch(result, options) if result.has_job else ():
         print(line, file=sys.stderr)
@@ -153,7 +157,7 @@ def dry_run_lines(request: Request) -> list[str]:
     """What Dataflow would be sent, built by Beam to the end; nothing is listed, sent or written."""
     if request.runner != dataflow.RUNNER:
         raise UsageError("--dry-run goes with --runner dataflow; for a run here, see `affectline plan`.")
-    options = dataflow.job_options(request.cloud, request.execution.out, request.beam_options)
+    options = dataflow.job_options(request.cloud, request.out, request.beam_options)
     model = dataflow.for_workers(request.model, options)
     with tempfile.TemporaryDirectory(prefix="affectline-") as folder:
         wheel = dataflow.build_wheel(Path(folder))
@@ -167,9 +171,9 @@ def _pipeline(request: Request, options: PipelineOptions) -> beam.Pipeline:
     if request.settings.detector_weights:
         raise UsageError("--detector-weights names a file here, which workers elsewhere do not have.")
     pipeline = beam.Pipeline(options=options)
-    found = pipeline | "FindVideos" >> FindVideos(request.inputs, request.execution.out)
-    if not request.force:
-        found |= "NotDone" >> beam.Filter(_is_pending, request.execution.out, request.settings.config_hash())
+    found = pipeline | "FindVideos" >> FindVideos(request.inputs, request.out)
+    if not request.options.force:
+        found |= "NotDone" >> beam.Filter(_is_pending, request.out, request.settings.config_hash())
     emotion_timelines(found, request.settings, request.model, request.execution)
     return pipeline
 

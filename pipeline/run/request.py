@@ -9,6 +9,8 @@ from models.classify.spec import ModelRef
 from models.detectors import get_detector, make_detector
 from pipeline.build import Execution
 from pipeline.run import dataflow
+from pipeline.run.dataflow import Cloud
+from pipeline.run.options import RunOptions, SettingsOptions
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from transforms.faces.look import find_model_anywhere
@@ -22,48 +24,64 @@ class Request:
     """What was asked for, checked."""
 
     inputs: Sequence[str]
+    out: str
+    options: RunOptions
     settings: Settings
     model: ModelRef
-    execution: Execution
-    workers: int
-    wave_minutes: float
-    force: bool
-    max_failure_ratio: float
     runner: str  # Beam's name
     beam_options: Sequence[str]
-    cloud: dataflow.Cloud
+
+    @property
+    def cloud(self) -> Cloud:
+        """Where a job on Dataflow runs."""
+        return _cloud(self.options)
+
+    @property
+    def execution(self) -> Execution:
+        """How the pipeline does its work."""
+        return Execution(
+            out=self.out,
+            segment_seconds=self.options.segment_seconds,
+            segment_timeout=self.options.segment_timeout,
+            batch_size=self.options.batch_size,
+            gpu=self.options.gpu is not None,
+            gpu_stage=self.cloud.gpu_stage,
+        )
 
 
-def check_settings(
-    *,
-    fps: str,
-    detector: str,
-    detector_weights: str | None,
-    min_face: float,
-    model: str,
-    smoothing: str,
-    window: float | None,
-    no_crops: bool,
-) -> tuple[Settings, ModelRef]:
+def _cloud(options: RunOptions) -> Cloud:
+    return Cloud(options.project, options.region, options.gpu, options.separate_gpu_stage)
+
+
+def check_request(
+    inputs: Sequence[str], out: str, options: RunOptions, beam_options: Sequence[str] = ()
+) -> Request:
+    """The run that is asked for; UsageError when it cannot be done, before anything is written."""
+    runner = _check_runner(options, inputs, out)
+    settings, model = check_settings(options)
+    return Request(inputs, out, options, settings, model, runner, beam_options)
+
+
+def check_settings(options: SettingsOptions) -> tuple[Settings, ModelRef]:
     """The settings as asked for; UsageError says what to do about a name that there is not."""
-    weights_sha256 = _check_detector(detector, min_face, detector_weights)
-    check_smoothing(smoothing)
-    found = find_model_anywhere(model)
+    weights_sha256 = _check_detector(options.detector, options.min_face, options.detector_weights)
+    check_smoothing(options.smoothing)
+    model = find_model_anywhere(options.model)
     settings = Settings(
-        fps=fps,
-        detector=detector,
-        detector_weights=detector_weights,
+        fps=options.fps,
+        detector=options.detector,
+        detector_weights=options.detector_weights,
         detector_sha256=weights_sha256,
-        min_face=min_face,
-        model=model,
-        model_sha256=found.sha256,
-        classes=found.spec.classes,
-        prior=found.spec.prior,
-        smoothing=smoothing,
-        window_s=window,
-        crops=not no_crops,
+        min_face=options.min_face,
+        model=options.model,
+        model_sha256=model.sha256,
+        classes=model.spec.classes,
+        prior=model.spec.prior,
+        smoothing=options.smoothing,
+        window_s=options.window,
+        crops=options.crops,
     )
-    return settings, found
+    return settings, model
 
 
 def _check_detector(name: str, min_face: float, weights: str | None) -> str | None:
@@ -80,17 +98,18 @@ def check_smoothing(name: str) -> None:
         raise UsageError(f"There is no smoothing '{name}'; choose one of {', '.join(SMOOTHING_METHODS)}.")
 
 
-def check_runner(name: str, cloud: dataflow.Cloud, inputs: Sequence[str], out: str) -> str:
+def _check_runner(options: RunOptions, inputs: Sequence[str], out: str) -> str:
     """Beam's name of a runner; UsageError for one that loses data, or that cannot do this job."""
-    if "dask" in name.lower():
+    if "dask" in options.runner.lower():
         raise UsageError(
             "Beam's DaskRunner reports success and loses rows (RunInference answered for 16 of 20 "
             "elements); choose another runner."
         )
-    beam_runner = BEAM_RUNNERS.get(name.lower(), name)
-    if beam_runner == dataflow.RUNNER:
+    runner = BEAM_RUNNERS.get(options.runner.lower(), options.runner)
+    cloud = _cloud(options)
+    if runner == dataflow.RUNNER:
         cloud.check()
         dataflow.check_inputs(inputs, out)
-    elif cloud != dataflow.Cloud():
+    elif cloud != Cloud():
         raise UsageError("--project, --region, --gpu and --separate-gpu-stage go with --runner dataflow.")
-    return beam_runner
+    return runner

@@ -1,0 +1,60 @@
+"""The options of a run, listed once: the command and the flex template take theirs from here."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def _option(
+    default: Any,
+    text: str,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    metavar: str | None = None,
+) -> Any:
+    """A field with what the command's help says of it, and the numbers that it may be."""
+    limits = {"at_least": at_least, "above": above, "at_most": at_most}
+    return field(default=default, metadata={"help": text, "metavar": metavar, **limits})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsOptions:
+    """What decides the tables' content, as a user says it."""
+
+    fps: str = _option("5", "Samples a second; 0: every frame.")
+    detector: str = _option("mtcnn", "Face detector: mtcnn, haar or yunet.")
+    detector_weights: str | None = _option(None, "Weights for yunet, instead of a download.", metavar="FILE")
+    min_face: float = _option(
+        0.08, "Smallest face, as a part of the frame's shorter side.", above=0, at_most=1
+    )
+    model: str = _option("default", "A shipped model's name, or a .keras file.")
+    smoothing: str = _option("hmm", "hmm, ema, median, mode or none.")
+    window: float | None = _option(
+        None, "Smoothing window in seconds; each method has its own.", above=0, metavar="SECONDS"
+    )
+    crops: bool = _option(True, "Store no pictures of faces.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(SettingsOptions):
+    """What a run may be told; but for the settings, none of it changes what is written."""
+
+    segment_seconds: float = _option(
+        60.0, "Cut videos into pieces of this length for workers; 0: one piece.", at_least=0
+    )
+    segment_timeout: float = _option(300.0, "Seconds a decoder may take for a minute of video.", above=0)
+    wave_minutes: float = _option(30.0, "Minutes of video committed together in a local run.", above=0)
+    workers: int = _option(1, "Local processes.", at_least=1)
+    batch_size: int | None = _option(
+        None, "Faces classified at once; auto: as many as pay and fit.", at_least=1, metavar="N|auto"
+    )
+    force: bool = _option(False, "Do finished videos again.")
+    max_failure_ratio: float = _option(
+        1.0, "End the run when more than this part of the videos cannot be read.", at_least=0, at_most=1
+    )
+    runner: str = _option("local", "local, dataflow, or the name of another Beam runner.")
+    project: str | None = _option(None, "Google Cloud project that Dataflow runs in.")
+    region: str | None = _option(None, "Google Cloud region that Dataflow runs in.")
+    gpu: str | None = _option(None, "GPU of Dataflow's workers, such as nvidia-l4.")
+    separate_gpu_stage: bool = _option(False, "Decode and detect on CPU workers, classify on GPU workers.")
