@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ MAX_WORKERS: Final = 10
 DISK_GB: Final = 200
 
 _PACKAGES: Final = ("schemas", "models", "transforms", "pipeline")
+_BUILD: Final = "pipeline/build.py"  # which every copy of ours has
 _ACCELERATOR_TYPES: Final = (
     "https://compute.googleapis.com/compute/v1/projects/{project}/aggregated/acceleratorTypes"
 )
@@ -228,15 +230,9 @@ def build_wheel(folder: Path) -> Path:
 
     It names no requirements, so that a worker downloads nothing: those are in the image.
     """
-    root = Path(__file__).resolve().parents[2]
     info = f"affectline-{VERSION}.dist-info"
     wheel = folder / f"affectline-{VERSION}-py3-none-any.whl"
-    files = {
-        str(path.relative_to(root)): path.read_bytes()
-        for package in _PACKAGES
-        for path in sorted((root / package).rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+    files = {name: path.read_bytes() for name, path in _own_files()}
     files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: affectline\nVersion: {VERSION}\n".encode()
     files[f"{info}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: affectline\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -248,6 +244,25 @@ def build_wheel(folder: Path) -> Path:
         for name, content in files.items():
             archive.writestr(name, content)
     return wheel
+
+
+def _own_files() -> Iterator[tuple[str, Path]]:
+    """The files of our packages, by their names in a wheel.
+
+    An installed wheel's RECORD lists them: beside them may lie what others put into a folder `models`. In a
+    checkout the folders are ours.
+    """
+    root = Path(__file__).resolve().parents[2]
+    for installed in distributions(name="affectline"):
+        recorded = {str(file): Path(str(installed.locate_file(file))) for file in installed.files or ()}
+        if recorded.get(_BUILD, Path()).resolve() == root / _BUILD:
+            of_packages = ((name, path) for name, path in recorded.items() if name.split("/")[0] in _PACKAGES)
+            yield from sorted((name, path) for name, path in of_packages if "__pycache__" not in name)
+            return
+    for package in _PACKAGES:
+        for path in sorted((root / package).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield str(path.relative_to(root)), path
 
 
 def _digest(content: bytes) -> str:

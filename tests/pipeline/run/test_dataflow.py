@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -427,3 +428,20 @@ def test_the_staged_wheel_is_one_that_pip_installs(tmp_path):
     )
     assert shown.stdout.strip() == str(tmp_path / "site/pipeline/build.py")
     assert (tmp_path / "site/pipeline/data/demo.mp4").exists()
+
+    # An installed copy sends what its wheel brought, not what others put beside it.
+    (tmp_path / "site/models/foreign.py").write_text("")
+    (tmp_path / "again").mkdir()
+    subprocess.run(
+        [
+            *(sys.executable, "-P", "-c"),
+            "import sys; from pathlib import Path; from pipeline.run.dataflow import build_wheel; "
+            "build_wheel(Path(sys.argv[1]))",
+            tmp_path / "again",
+        ],
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        cwd=tmp_path,
+        check=True,
+    )
+    with zipfile.ZipFile(wheel) as first, zipfile.ZipFile(tmp_path / "again" / wheel.name) as second:
+        assert sorted(second.namelist()) == sorted(first.namelist())
