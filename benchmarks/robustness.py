@@ -25,7 +25,7 @@ from benchmarks.detection import table
 from benchmarks.redetection import MARGIN, SIDE, compose, load_detectors, redetect
 from models.classify.classifier import Classifier, load_classifier
 from models.classify.crop import make_crop
-from models.classify.crop_spec import CropSpec
+from models.crop_spec import CropSpec
 from models.detectors import Box, Detector, FaceFrame
 from models.training.calibration import blurred, shrunk
 from models.training.data import FaceSet, read_parquet

@@ -1,13 +1,34 @@
 """What many tests need."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import apache_beam.io.filesystems as beam_filesystems
 import pytest
 from apache_beam.io.filesystem import FileMetadata, MatchResult
 
+from tests.helpers.needs import MARKING_FIXTURES, MARKING_FOLDERS, NEEDS
 from tests.helpers.tiny_model import save_untrained_model
+
+
+def pytest_collection_modifyitems(items):
+    """Mark tests by their fixtures and folders, and skip those whose needs are not met here."""
+    for item in items:
+        marks = {*MARKING_FIXTURES} & {*item.fixturenames} | {*MARKING_FOLDERS} & {*item.path.parts}
+        for name in marks:
+            item.add_marker(name)
+        for name, (is_here, reason) in NEEDS.items():
+            if not is_here and item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many tests were skipped, for each reason."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"{count} skipped: {reason}")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ Keras is imported where a network is built and not before, so that `affectline m
 
 from typing import Final
 
-from models.classify.crop_spec import CropSpec
+from models.crop_spec import CropSpec
 
 # All are trained on FER2013's pictures, so all want faces cut out as tightly as these.
 FER2013_CROP: Final = CropSpec(scale=0.95)

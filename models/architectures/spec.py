@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from models.classify.crop_spec import CropSpec
+from models.crop_spec import CropSpec
 from schemas.emotions import EMOTIONS
 
 Labels = Literal["ferplus", "fer2013", "both"]

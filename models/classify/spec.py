@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from models.classify.crop_spec import CropSpec
 from models.classify.litert import MEMBER
 from models.classify.sharpness import Softening
+from models.crop_spec import CropSpec
 from schemas.emotions import EMOTIONS
 from schemas.errors import ModelChangedError, UsageError
 

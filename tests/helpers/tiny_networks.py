@@ -5,7 +5,7 @@ from keras import layers
 
 from models.architectures.registry import ARCHITECTURES
 from models.architectures.spec import Architecture, Phase, Recipe
-from models.classify.crop_spec import CropSpec
+from models.crop_spec import CropSpec
 
 SIZE = 12
 

@@ -18,10 +18,10 @@ from skimage import data
 from models.architectures.registry import get_architecture
 from models.classify.classifier import CPU_BATCH_SIZES, GPU_BATCH_SIZE, Classifier, load_classifier
 from models.classify.crop import make_crop
-from models.classify.crop_spec import CropSpec
 from models.classify.litert import add_litert
 from models.classify.output import ClassProbabilities
 from models.classify.spec import find_model
+from models.crop_spec import CropSpec
 from models.detectors import FaceFrame
 from schemas.emotions import EMOTIONS
 from schemas.errors import ModelChangedError

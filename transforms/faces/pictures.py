@@ -13,8 +13,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.classify.classifier import Classifier
 from models.classify.crop import make_crop
-from models.classify.crop_spec import CropSpec
 from models.classify.spec import ModelSpec
+from models.crop_spec import CropSpec
 from models.detectors import Box, Detector, FaceFrame
 from schemas.emotions import EMOTIONS
 from schemas.errors import UnreadablePictureError, UsageError

@@ -18,9 +18,12 @@ from skimage import data
 from models.detectors import DETECTORS, Box, make_detector
 from models.detectors.boxes import finish, resize
 from models.detectors.yunet import published_weights
+from tests.helpers.needs import YUNET
 
 ROOT = Path(__file__).resolve().parents[3]
-YUNET = ROOT.parent / "shared" / "data" / "face_detection_yunet_2026may.onnx"
+EACH_DETECTOR = [
+    pytest.param(name, marks=[pytest.mark.needs_shared] * DETECTORS[name].takes_weights) for name in DETECTORS
+]
 
 FACE = Box(180, 63, 86, 106, 1)  # in scikit-image's astronaut, 512 x 512
 
@@ -60,10 +63,8 @@ def mtcnn():
     return make_detector("mtcnn")
 
 
-@pytest.fixture(scope="module", params=DETECTORS)
+@pytest.fixture(scope="module", params=EACH_DETECTOR)
 def detector(request):
-    if request.param == "yunet" and not YUNET.exists():
-        pytest.skip("YuNet's weights are not here")
     return make_detector(request.param, weights=YUNET if request.param == "yunet" else None)
 
 
@@ -417,7 +418,7 @@ def test_cache_folder_from_the_environment(server, tmp_path, monkeypatch):
         published_weights(server.url, hashlib.sha256(b"weights").hexdigest())
 
 
-@pytest.mark.skipif(not YUNET.exists(), reason="YuNet's weights are not here")
+@pytest.mark.needs_shared
 def test_the_pinned_hash_is_that_of_the_file_tested_here():
     from models.detectors.yunet import WEIGHTS_SHA256
 

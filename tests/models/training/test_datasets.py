@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from models.classify.crop import make_crop
-from models.classify.crop_spec import CropSpec
 from models.classify.spec import ModelSpec
+from models.crop_spec import CropSpec
 from models.detectors import FaceFrame
 from models.training.data import FaceSet, hard_labels, read_parquet, targets_for
 from models.training.datasets import fit_picture, list_usages, measured_usage, read_splits, read_usage

@@ -15,15 +15,12 @@ import av
 import cv2
 import numpy as np
 import pytest
+from playwright.sync_api import sync_playwright
 from skimage import data
 
 from schemas.emotions import COLORS
 from tests.helpers.chromium import ARGUMENTS, CHROMIUM
 from tests.helpers.clips import astronaut_clip
-
-playwright = pytest.importorskip("playwright.sync_api")
-if CHROMIUM is None:
-    pytest.skip("Chromium is not installed", allow_module_level=True)
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +76,7 @@ def server(folder):
 @pytest.fixture(scope="module")
 def browser(folder):
     camera = fake_camera(folder / "camera.mjpeg")
-    with playwright.sync_playwright() as started:
+    with sync_playwright() as started:
         chromium = started.chromium.launch(
             executable_path=CHROMIUM,
             args=[*ARGUMENTS, *CAMERA_ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"],

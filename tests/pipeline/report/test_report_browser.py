@@ -5,15 +5,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from playwright.sync_api import sync_playwright
 
 from pipeline.report.pages import check_tables, clock, percent, write_report
 from schemas.emotions import EMOTIONS
 from tests.helpers import synthetic
 from tests.helpers.chromium import ARGUMENTS, CHROMIUM
-
-playwright = pytest.importorskip("playwright.sync_api")
-if CHROMIUM is None:
-    pytest.skip("Chromium is not installed", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +24,7 @@ def report(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as started:
+    with sync_playwright() as started:
         chromium = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield chromium
         chromium.close()

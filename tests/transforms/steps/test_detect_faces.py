@@ -11,7 +11,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.classify.crop_spec import CropSpec
+from models.crop_spec import CropSpec
 from models.detectors import Box
 from models.thread_pool import CORES_VARIABLE
 from pipeline.run.local import prepare_workers

@@ -1,8 +1,8 @@
 """Shots and tracks: exact answers on small composed data, and what must not matter does not."""
 
 from itertools import pairwise
-from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -10,11 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
+from tests.helpers.needs import SHARED
 from transforms.timelines.shots import SIGNATURE_BYTES, find_shots, frame_signature
 from transforms.timelines.tracking import APPEARANCE_BYTES, describe_face, track_faces
-
-PEOPLE = Path(__file__).resolve().parents[3] / "../shared/data/videos/people"
-
 
 # --- shots ---------------------------------------------------------------------------------------
 
@@ -116,7 +114,7 @@ def test_shots_refuse_what_does_not_fit():
         find_shots(signatures, np.array([5, 1]), np.ones(2, bool))
 
 
-@pytest.mark.skipif(not PEOPLE.is_dir(), reason="no shared clips here")
+@pytest.mark.needs_shared
 @pytest.mark.parametrize(
     ("clip", "cuts_s"),
     [
@@ -126,9 +124,8 @@ def test_shots_refuse_what_does_not_fit():
     ],
 )
 def test_cuts_of_real_clips(clip, cuts_s):
-    av = pytest.importorskip("av")
     signatures, pts_us = [], []
-    with av.open(str(PEOPLE / clip)) as container:
+    with av.open(str(SHARED / "videos/people" / clip)) as container:
         stream = container.streams.video[0]
         for frame in container.decode(stream):
             pts_us.append(round(frame.pts * stream.time_base * 1_000_000))

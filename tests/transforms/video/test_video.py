@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import UnreadableVideoError
+from tests.helpers.needs import SHARED
 from tests.helpers.videos import (
     cut_short,
     damage,
@@ -28,7 +29,6 @@ from transforms.video.clock import sample_number
 from transforms.video.reading import probe, read_segment
 from transforms.video.records import LostSample, Probe, Progress, SampledFrame, Summary
 
-SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "videos"
 TS = Fraction(1, 90000)
 
 
@@ -594,8 +594,6 @@ SHARED_UNREADABLE = {
     "odd/header_only_262bytes.mp4": NO_CONTAINER,
 }
 
-needs_practice = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data/videos")
-
 
 # Large pictures or long: these take seconds.
 SLOW = (
@@ -619,12 +617,12 @@ SLOW = (
 )
 
 
-@needs_practice
+@pytest.mark.needs_shared
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PRACTICE]
 )
 def test_practice_files_whole_and_in_pieces(name):
-    path = SHARED / name
+    path = SHARED / "videos" / name
     found = probe(str(path))
     items, summary = read(path, 5)
     lost = sum(isinstance(item, LostSample) for item in items)
@@ -642,9 +640,9 @@ def test_practice_files_whole_and_in_pieces(name):
         assert total_of_pieces == summary
 
 
-@needs_practice
+@pytest.mark.needs_shared
 @pytest.mark.parametrize("name", SHARED_UNREADABLE)
 def test_practice_files_that_are_no_videos(name):
     with pytest.raises(UnreadableVideoError) as caught:
-        probe(str(SHARED / name))
+        probe(str(SHARED / "videos" / name))
     assert str(caught.value) == SHARED_UNREADABLE[name]

@@ -1,0 +1,1 @@
+"""Real engines on several hosts of this machine: Flink, Spark, Prism; run with `pytest -m cluster`."""

@@ -1,0 +1,81 @@
+"""A local run is cut into waves: in order, each within its limit of video, what is longer alone."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.run import local
+from pipeline.run.local import waves
+from schemas.elements import Video
+from schemas.errors import UnreadableVideoError
+from tests.helpers.videos import even, write_video
+from transforms.video.decoder import Decoder
+
+
+def video(uri, size_bytes=0):
+    return Video(f"id-{uri}", str(uri), "1-1", size_bytes)
+
+
+def cut(videos, seconds):
+    return [([one.uri for one in wave], length) for wave, length in waves(videos, seconds)]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Videos of 1, 2, 3 and 9 seconds by their length, and at 0 a text."""
+    folder = tmp_path_factory.mktemp("clips")
+    made = {n: write_video(folder / f"{n}.mp4", even(n, step=1000), rate=1) for n in (1, 2, 3, 9)}
+    made[0] = folder / "text.mp4"
+    made[0].write_text("This is no video.\n" * 50)
+    return {length: video(path) for length, path in made.items()}
+
+
+def in_seconds(clips, lengths, wave_seconds):
+    names = {clip.uri: length for length, clip in clips.items()}
+    found = cut([clips[length] for length in lengths], wave_seconds)
+    return [([names[uri] for uri in wave], round(seconds)) for wave, seconds in found]
+
+
+def test_videos_share_a_wave_as_long_as_they_fit(clips):
+    assert in_seconds(clips, [1, 2, 3, 2, 1], 5) == [([1, 2], 3), ([3, 2], 5), ([1], 1)]
+
+
+def test_a_long_video_is_a_wave_of_its_own(clips):
+    assert in_seconds(clips, [1, 9, 2, 1], 5) == [([1], 1), ([9], 9), ([2, 1], 3)]
+
+
+def test_what_cannot_be_opened_goes_with_the_others(clips):
+    """The pipeline meets the same error, and writes it down."""
+    assert in_seconds(clips, [1, 0, 0, 2], 3) == [([1, 0, 0, 2], 3)]
+    assert in_seconds(clips, [0], 3) == [([0], 0)]
+
+
+def test_no_videos_are_no_waves():
+    assert cut([], 60) == []
+
+
+def test_a_remote_videos_length_is_guessed_and_nothing_is_opened(monkeypatch):
+    monkeypatch.setattr(Decoder, "probe", lambda *_: pytest.fail("copied to be looked at"))
+    videos = [video(f"gs://b/{n}.mp4", size) for n, size in enumerate((7_500_000, 3_750_000, 7_500_000))]
+    assert cut(videos, 90) == [(["gs://b/0.mp4", "gs://b/1.mp4"], 90), (["gs://b/2.mp4"], 60)]
+
+
+@given(st.lists(st.integers(0, 20) | st.none(), max_size=12), st.integers(1, 30))
+def test_waves_hold_every_video_once_in_order_and_are_as_full_as_they_may_be(lengths, limit):
+    def probe(_decoder, uri):
+        length = lengths[int(uri)]
+        if length is None:
+            raise UnreadableVideoError("damaged")
+        return type("Probe", (), {"duration_us": length * 1_000_000})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local.Decoder, "probe", probe)
+        found = cut([video(number) for number in range(len(lengths))], limit)
+    assert [uri for wave, _ in found for uri in wave] == [str(number) for number in range(len(lengths))]
+    for wave, seconds in found:
+        assert seconds == sum(lengths[int(uri)] or 0 for uri in wave)
+        assert len(wave) == 1 or seconds <= limit
+    for (_, before), (following, _) in pairwise(found):
+        assert before + (lengths[int(following[0])] or 0) > limit
