@@ -3,13 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+# As many processes as cores, but each may need 1.5 GB.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+.PHONY: demo test coverage lint clean
 
 demo: $(VENV)/.run
 	$(BIN)/affectline demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+coverage: $(VENV)/.test
+	$(PYTEST) --cov --cov-report=term --cov-fail-under=80
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """What many tests need."""
 
+import fcntl
 import os
 from collections import Counter
 from pathlib import Path
@@ -7,9 +8,14 @@ from pathlib import Path
 import apache_beam.io.filesystems as beam_filesystems
 import pytest
 from apache_beam.io.filesystem import FileMetadata, MatchResult
+from hypothesis import HealthCheck, settings
 
 from tests.helpers.needs import MARKING_FIXTURES, MARKING_FOLDERS, NEEDS
 from tests.helpers.tiny_model import save_untrained_model
+
+# A busy machine is no finding.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items):
@@ -33,8 +39,17 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def untrained_model(tmp_path_factory) -> Path:
-    """A saved cnn48 with random weights."""
-    return save_untrained_model(tmp_path_factory.mktemp("model") / "untrained.keras")
+    """A saved cnn48 with random weights, made once for all of the session's processes."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    model = folder / "untrained" / "untrained.keras"
+    with open(folder / "untrained.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not model.exists():
+            model.parent.mkdir()
+            save_untrained_model(model)
+    return model
 
 
 @pytest.fixture

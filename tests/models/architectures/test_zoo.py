@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from urllib.error import URLError
 
@@ -27,15 +28,21 @@ from pipeline.cli.main import main
 
 WITH_BACKBONE = [name for name, architecture in ARCHITECTURES.items() if architecture.backbone_weights]
 
-small_or_slow = pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in WITH_BACKBONE)) for name in ARCHITECTURES],
-)
-
 
 @pytest.fixture(autouse=True)
 def _same_every_time():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name in WITH_BACKBONE)) for name in ARCHITECTURES],
+)
+def built(request):
+    """A network by its architecture, built once for all that is asked of it."""
+    keras.utils.set_random_seed(0)
+    architecture = get_architecture(request.param)
+    return architecture, build_at_random(architecture)
 
 
 def noise(*shape):
@@ -59,16 +66,21 @@ def test_the_models_of_all_references_are_here():
     assert {*own.split(), *others.split()} <= {*ARCHITECTURES}
 
 
-@small_or_slow
-def test_a_model_trains_saves_loads_and_predicts_the_same(name, tmp_path):
-    architecture = get_architecture(name)
-    network = build_at_random(architecture)
+def test_phases_unfreeze_layers_that_the_backbone_has(built):
+    architecture, network = built
+    ranges = [p.backbone for p in architecture.recipe.phases if isinstance(p.backbone, tuple)]
+    assert {last for _, last in ranges} <= {len(backbone_layers(network))}
+    assert all(0 < first < last for first, last in ranges)
+
+
+def test_a_model_trains_saves_loads_and_predicts_the_same(built, tmp_path):
+    architecture, network = built
     trainable = sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
     counts = (architecture.parameters, architecture.trainable_parameters)
     assert (network.count_params(), trainable) == counts
     shape = (architecture.input_size, architecture.input_size, architecture.channels)
     assert network.input_shape == (None, *shape)
-    assert (backbone_of(network) is not None) == (name in WITH_BACKBONE)
+    assert (backbone_of(network) is not None) == (architecture.name in WITH_BACKBONE)
 
     pixels = noise(4, *shape)
     units = network.output_shape[-1]
@@ -88,7 +100,7 @@ def test_a_model_trains_saves_loads_and_predicts_the_same(name, tmp_path):
 
     path = save(network, architecture, tmp_path / "model.keras")
     spec = find_model(str(path)).spec
-    assert (spec.architecture, spec.classes) == (name, architecture.classes)
+    assert (spec.architecture, spec.classes) == (architecture.name, architecture.classes)
     assert (spec.input_size, spec.input_size, spec.channels) == shape
     logits = network(pixels, training=False).numpy()
     if units == 1:
@@ -193,14 +205,15 @@ def test_learned_colours_start_as_the_grey_that_came_in():
     assert sum(int(np.prod(weight.shape)) for weight in learned.trainable_weights) == 30
 
 
-def network_with(application, size=32):
+@cache
+def network_with(application, size):
     pixels = keras.Input((size, size, 3))
     return keras.Model(pixels, apply_backbone(pixels, application, None))
 
 
 @pytest.fixture(scope="module")
 def mobilenet():
-    return network_with("MobileNetV3Small")
+    return network_with("MobileNetV3Small", 32)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +233,7 @@ def test_grey_pixels_are_scaled_as_keras_scales_them(application, mode, size):
 
 
 def test_the_layers_of_a_backbone_have_keras_indices():
-    layers = backbone_layers(network_with("ResNet50"))
+    layers = backbone_layers(network_with("ResNet50", 32))
     assert len(layers) == 175
     assert [layers[at].name for at in (1, 2, 174)] == ["conv1_pad", "conv1_conv", "conv5_block3_out"]
     assert backbone_layers(build_at_random(get_architecture("cnn-gap"))) == []
@@ -353,16 +366,6 @@ def test_resnet50_hybrid_unfreezes_as_its_source():
         ("frozen", "adamw", 30),
         ("frozen", "adam", 20),
     ]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", WITH_BACKBONE)
-def test_phases_unfreeze_layers_that_the_backbone_has(name):
-    architecture = get_architecture(name)
-    network = build_at_random(architecture)
-    ranges = [p.backbone for p in architecture.recipe.phases if isinstance(p.backbone, tuple)]
-    assert {last for _, last in ranges} <= {len(backbone_layers(network))}
-    assert all(0 < first < last for first, last in ranges)
 
 
 def command(*arguments):

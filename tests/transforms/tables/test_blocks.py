@@ -5,7 +5,6 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
-from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,7 +63,7 @@ def test_each_block_is_of_one_video_and_not_too_long(tmp_path, monkeypatch):
             counted.update((block.video_id, number) for number in read_samples([block])["sample"].to_pylist())
         assert counted == Counter((row.video_id, row.sample) for row in rows)
 
-    with TestPipeline() as pipeline:
+    with beam.Pipeline("FnApiRunner") as pipeline:
         packed = pipeline | beam.Create(rows).with_output_types(Sample) | Pack(str(tmp_path))
         assert packed.element_type is Block
         assert_that(packed, check)
