@@ -103,7 +103,7 @@ class MtcnnDetector:
 
     def __init__(self, min_face: float, frame_scale: float) -> None:
         self._min_face, self._frame_scale = min_face, frame_scale
-        load: Callable[[str], _Network] = _litert_network
+        load: Callable[[str], _Network] = load_litert
         self._sizes = _CPU
         if has_gpu():
             from models.detectors.mtcnn_networks import tensorflow_network
@@ -244,7 +244,8 @@ def _pack(picture: np.ndarray, layout: _Layout) -> np.ndarray:
     return canvas
 
 
-def _litert_network(name: str) -> _Network:
+def load_litert(name: str) -> _Network:
+    """A network by name, from its shipped file; UsageError when that is damaged."""
     path, sha256 = LITERT_FILES[name]
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
