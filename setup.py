@@ -11,12 +11,12 @@ VERSION = re.search(r'VERSION = "(.+)"', (HERE / "schemas/__init__.py").read_tex
 
 RUN = [
     "apache-beam>=2.70,<3",  # the pipeline
-    "tensorflow>=2.18,<3",  # runs the classifier and the detector's networks
+    "tensorflow>=2.18,<3",  # trains; runs the networks on a GPU
     "keras>=3.10,<4",  # the classifier's file format
-    "ai-edge-litert>=2,<3",  # runs the classifier on a CPU, three times as fast as TensorFlow
+    "ai-edge-litert>=2,<3",  # runs the networks on a CPU
     "opencv-python-headless>=4.10,<5",  # resizing, Haar, YuNet, JPEG; 5.0 dropped the Haar cascades
     "av>=18,<19",  # FFmpeg with exact timestamps and errors per packet, which OpenCV hides
-    "mtcnn==1.0.0",  # the default detector's weights (MIT), whose files we read
+    "mtcnn==1.0.0",  # the default detector's weights (MIT) for a GPU, whose files we read
     "jinja2>=3.1",  # report pages, with names escaped
     "joblib>=1.3",  # their file format
     "lz4>=4.3",  # and its compression
@@ -77,7 +77,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=[f"{name}{below}" for name in PACKAGES for below in ("", ".*")]),
     package_data={
-        "models": ["weights/*.keras"],
+        "models": ["weights/*.keras", "weights/*.tflite", "weights/*.LICENSE"],
         "pipeline": ["data/*.mp4"],
         "pipeline.app": ["static/*"],
         "pipeline.report": ["static/*", "templates/*"],

@@ -22,6 +22,7 @@ from benchmarks.detection import table
 from models.classify.classifier import Classifier, keras_graphs
 from models.classify.spec import find_model
 from models.detectors import make_detector
+from models.gpu import has_gpu
 
 BATCHES: Final = (1, 8, 64, 256, 1024, 4096)
 FRAMES: Final = (1, 16, 64)
@@ -55,7 +56,7 @@ def classification(model: str, batches: tuple[int, ...], peak: float | None) -> 
     # The form that a GPU runs, whatever the file has for CPUs.
     found = find_model(model)
     found = replace(found, spec=replace(found.spec, litert=False))
-    spec, graphs = found.spec, keras_graphs(found, in_half=bool(tf.config.list_physical_devices("GPU")))
+    spec, graphs = found.spec, keras_graphs(found, in_half=has_gpu())
     points = []
     for size in batches:
         classifier = Classifier(found, size)

@@ -72,10 +72,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Run:
-    """What a whole `affectline run` took."""
+    """What a whole command took."""
 
     cost: Cost
-    first_sample: float  # seconds from the start of the command until faces were looked for
+    first_sample: float  # seconds from its start until faces were looked for; until its end without videos
     peak_mb: float  # resident, of all its processes together
 
 
@@ -145,22 +145,29 @@ def read(video: Path, fps: Fraction, keep: int = 0) -> tuple[int, list[SampledFr
 
 
 def run(video: Path, scratch: Path, *options: str) -> Run:
-    """Run the command on a video, in processes of its own."""
+    """Run `affectline run` on a video, in processes of its own."""
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        command = [sys.executable, "-m", "pipeline.cli", "run", str(video), "-o", f"{folder}/out", *options]
-        before, started = os.times(), time.perf_counter()
-        process = psutil.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"TMPDIR": folder})
-        first_sample = peak_mb = 0.0
-        while process.poll() is None:
-            time.sleep(0.05)
-            peak_mb = max(peak_mb, resident_mb(process))
-            if not first_sample and any(
-                file.stat().st_size for file in Path(folder).glob("affectline-progress-*")
-            ):
-                first_sample = time.perf_counter() - started
-        wall = time.perf_counter() - started
-        if process.returncode != 0:
-            raise click.ClickException(f"The run ended with exit code {process.returncode}.")
+        return watch(["-m", "pipeline.cli", "run", str(video), "-o", f"{folder}/out", *options], Path(folder))
+
+
+def watch(arguments: Sequence[str], folder: Path) -> Run:
+    """Run Python with these arguments, and `folder` for its temporary files; what it took."""
+    before, started = os.times(), time.perf_counter()
+    process = psutil.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"TMPDIR": str(folder)},
+    )
+    first_sample = peak_mb = 0.0
+    while process.poll() is None:
+        time.sleep(0.02)
+        peak_mb = max(peak_mb, resident_mb(process))
+        if not first_sample and any(file.stat().st_size for file in folder.glob("affectline-progress-*")):
+            first_sample = time.perf_counter() - started
+    wall = time.perf_counter() - started
+    if process.returncode != 0:
+        raise click.ClickException(f"{' '.join(arguments)} ended with exit code {process.returncode}.")
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return Run(Cost(wall, cpu), first_sample or wall, peak_mb)

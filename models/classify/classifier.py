@@ -4,7 +4,6 @@ Keras is imported only where it really runs a model.
 """
 
 import zipfile
-from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
 from io import BytesIO
@@ -12,9 +11,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from models.classify.litert import MEMBER, LitertRunner
+from models.classify.litert import MEMBER
 from models.classify.sharpness import sharpness, soften
 from models.classify.spec import ModelRef, find_model
+from models.gpu import has_gpu
+from models.litert import LitertNetwork
 from models.thread_pool import cores
 from schemas.emotions import EMOTIONS, emotion_columns
 
@@ -68,21 +69,7 @@ def _keras_run(model: ModelRef, in_half: bool) -> _Run:
 
 def _litert_run(content: bytes) -> _Run:
     with zipfile.ZipFile(BytesIO(content)) as archive:
-        network = archive.read(MEMBER)
-    # Interpreters that no thread uses, by size of batch: an interpreter computes one batch at a time.
-    idle: defaultdict[int, list[LitertRunner]] = defaultdict(list)
-
-    def run(pixels: np.ndarray) -> np.ndarray:
-        size = len(pixels)
-        try:
-            runner = idle[size].pop()
-        except IndexError:
-            runner = LitertRunner(network, size)
-        probabilities = runner(pixels)
-        idle[size].append(runner)
-        return probabilities
-
-    return run
+        return LitertNetwork(archive.read(MEMBER))
 
 
 class Classifier:
@@ -97,14 +84,11 @@ class Classifier:
 
         Raises ModelChangedError when the file is not the one that `model` describes.
         """
-        import tensorflow as tf
-
         content = model.read()
         self.model, self.spec = model, model.spec
         spec = model.spec
         self._shape = (spec.input_size, spec.input_size, spec.channels)
-        self._on_gpu = bool(tf.config.list_physical_devices("GPU"))
-        self._out_of_memory = tf.errors.ResourceExhaustedError
+        self._on_gpu = has_gpu()
         self.batch_sizes: tuple[int, ...] = (batch_size,) if self._on_gpu else CPU_BATCH_SIZES
         self._run = (
             _litert_run(content) if spec.litert and not self._on_gpu else _keras_run(model, self._on_gpu)
@@ -112,16 +96,25 @@ class Classifier:
 
     def warm_up(self) -> None:
         """Compute a batch of each size, so that none has to be traced later; on a GPU find one that fits."""
+        if self._on_gpu:
+            self._find_fitting_batch()
+            return
+        for size in self.batch_sizes:
+            self._compute(np.zeros((size, *self._shape), np.uint8))
+
+    def _find_fitting_batch(self) -> None:
+        from tensorflow.errors import ResourceExhaustedError
+
+        [size] = self.batch_sizes
         while True:
             try:
-                for size in self.batch_sizes:
-                    self._compute(np.zeros((size, *self._shape), np.uint8))
+                self._compute(np.zeros((size, *self._shape), np.uint8))
                 return
-            except self._out_of_memory:
-                size = self.batch_sizes[-1]
+            except ResourceExhaustedError:
                 if size == 1:
                     raise
-                self.batch_sizes = (size // 2,)
+                size //= 2
+                self.batch_sizes = (size,)
 
     def predict(self, crops: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of each face, whatever faces are beside it.

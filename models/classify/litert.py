@@ -9,8 +9,6 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 MEMBER: Final = "classifier.tflite"  # of the .keras file, which is a zip archive
 
 
@@ -46,23 +44,3 @@ def add_litert(path: Path) -> None:
         for name, member in {**members, MEMBER: content}.items():
             archive.writestr(name, member)
     partial.replace(path)
-
-
-class LitertRunner:
-    """Runs batches of one size on one core, one at a time; other runners use the other cores."""
-
-    def __init__(self, content: bytes, batch: int) -> None:
-        """Load a model's LiteRT form for batches of so many pictures."""
-        from ai_edge_litert.interpreter import Interpreter
-
-        self._interpreter = Interpreter(model_content=content, num_threads=1)
-        pixels, output = self._interpreter.get_input_details()[0], self._interpreter.get_output_details()[0]
-        self._pixels, self._output = pixels["index"], output["index"]
-        self._interpreter.resize_tensor_input(self._pixels, (batch, *pixels["shape"][1:]), strict=True)
-        self._interpreter.allocate_tensors()
-
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Probabilities float32 [batch, K] of pictures uint8 [batch, H, W, C]."""
-        self._interpreter.set_tensor(self._pixels, pixels)
-        self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output)

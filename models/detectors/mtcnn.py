@@ -3,25 +3,26 @@
 Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
 Networks", IEEE Signal Processing Letters, 2016. The weights are the ones inside the `mtcnn` wheel
 (1.0.0, MIT), and so are thresholds, box arithmetic and the form of non-maximum suppression: the
-package is the reference that tests compare with. What differs is how it is run: compiled graphs
-instead of eager layers, the image pyramid of a picture packed into one canvas, and the candidates of
-all pictures of a call in common batches.
+package is the reference that tests compare with. What differs is how it is run: the image pyramid of a
+picture packed into one canvas, and the candidates of all pictures of a call in common batches.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import joblib
+import cv2
 import numpy as np
-import tensorflow as tf
 
 from models.detectors.boxes import Box, check_image, finish, resize
 from models.detectors.tilt import roll_of
+from models.gpu import has_gpu
+from models.litert import LitertNetwork
 from models.thread_pool import cores
+from schemas.errors import UsageError
 
 _CELL: Final = 12  # pixels; side of the square that P-Net judges
 _STRIDE: Final = 2  # pixels from one such square to the next
@@ -38,8 +39,30 @@ _OVERLAP: Final = 0.7  # between all others
 # Only noise and patterns reach this; it bounds the memory that pairwise overlaps take.
 _MOST_PROPOSALS: Final = 2000
 
+_GREY: Final = (127.5,) * 3  # zero to the networks
 _RNET_SIDE: Final = 24  # pixels
 _ONET_SIDE: Final = 48
+
+_WEIGHTS: Final = Path(__file__).parent.parent / "weights"
+# Written, with their sha256, by `python -m models.detectors.mtcnn_networks`.
+LITERT_FILES: Final = {
+    "pnet": (
+        _WEIGHTS / "mtcnn-pnet.tflite",
+        "5eea1654a647c384af4699de7b445aea2c0ca2152bf5f4c3ff784f2406c25e1d",
+    ),
+    "rnet": (
+        _WEIGHTS / "mtcnn-rnet.tflite",
+        "b779401df91ceb1120a05f8c6f3d90df56bc710a911021d37e2769b417a1e40f",
+    ),
+    "onet": (
+        _WEIGHTS / "mtcnn-onet.tflite",
+        "a613943c62c40aa3da8125fde7e5ab4a97b7f92b37e63e2e7072afc75ec3b4eb",
+    ),
+}
+
+# Pictures, uint8 [N, H, W, 3], to a face's four offsets, the logit of its probability and, from O-Net, its
+# five marks, in the last axis of float32; may be called from several threads.
+_Network = Callable[[np.ndarray], np.ndarray]
 
 
 class _BatchSizes(NamedTuple):
@@ -50,8 +73,8 @@ class _BatchSizes(NamedTuple):
     onet: int
 
 
-# On a CPU, one canvas at a time stays in the cache, and batches of one fixed size give the same bits
-# whatever else is in the call. A GPU needs more work at a time.
+# On a CPU, one canvas a core, and batches of one fixed size, which give the same bits whatever else is in
+# the call. A GPU needs more work at a time.
 _CPU: Final = _BatchSizes(pnet=1, rnet=32, onet=8)
 _GPU: Final = _BatchSizes(pnet=16, rnet=512, onet=128)
 
@@ -70,7 +93,7 @@ class _Candidates:
 
 
 class MtcnnDetector:
-    """MTCNN in compiled TensorFlow graphs, on the GPU when TensorFlow sees one.
+    """MTCNN in LiteRT, or in TensorFlow's graphs where that sees a GPU.
 
     Boxes are tight around the face. The score is O-Net's probability of a face, always above 0.8.
     Faces under 12 pixels are not found, whatever `min_face` says.
@@ -80,10 +103,13 @@ class MtcnnDetector:
 
     def __init__(self, min_face: float, frame_scale: float) -> None:
         self._min_face, self._frame_scale = min_face, frame_scale
-        self._sizes = _GPU if tf.config.list_physical_devices("GPU") else _CPU
-        self._pnet = _compile_pnet()
-        self._rnet = _compile_judge(_rnet, "rnet", _RNET_SIDE)
-        self._onet = _compile_judge(_onet, "onet", _ONET_SIDE)
+        load: Callable[[str], _Network] = load_litert
+        self._sizes = _CPU
+        if has_gpu():
+            from models.detectors.mtcnn_networks import tensorflow_network
+
+            load, self._sizes = tensorflow_network, _GPU
+        self._pnet, self._rnet, self._onet = load("pnet"), load("rnet"), load("onet")
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Box]]:
         """See `Detector.detect`."""
@@ -114,9 +140,9 @@ class MtcnnDetector:
         keep = _survivors(found, _LEVEL_OVERLAP, level=level)
         found = found[keep]
         found = _squared(found[_survivors(found, _OVERLAP)])
-        found = _judged(self._rnet, self._sizes.rnet, pictures, found, _RNET_SCORE)
+        found = _judged(self._rnet, _RNET_SIDE, self._sizes.rnet, pictures, found, _RNET_SCORE)
         found = _squared(found[_survivors(found, _OVERLAP)])
-        found = _judged(self._onet, self._sizes.onet, pictures, found, _ONET_SCORE)
+        found = _judged(self._onet, _ONET_SIDE, self._sizes.onet, pictures, found, _ONET_SCORE)
         return found[_survivors(found, _OVERLAP, of_smaller=True)]
 
     def _propose(self, pictures: np.ndarray) -> tuple[_Candidates, np.ndarray]:
@@ -128,8 +154,10 @@ class MtcnnDetector:
 
         def scan(start: int) -> tuple[np.ndarray, np.ndarray]:
             batch = pictures[start : start + self._sizes.pnet]
-            cells, output = self._pnet(tf.constant(np.stack([_pack(picture, layout) for picture in batch])))
-            return cells.numpy() + np.array([start, 0, 0]), output.numpy()
+            output = self._pnet(np.stack([_pack(picture, layout) for picture in batch]))
+            output[..., 4] = _probability(output[..., 4])
+            cells = np.argwhere(output[..., 4] > _PNET_SCORE)  # canvas, row and column
+            return cells + np.array([start, 0, 0]), output[tuple(cells.T)]
 
         parts = cores().map(scan, range(0, len(pictures), self._sizes.pnet))
         cells, output = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -216,8 +244,21 @@ def _pack(picture: np.ndarray, layout: _Layout) -> np.ndarray:
     return canvas
 
 
+def load_litert(name: str) -> _Network:
+    """A network by name, from its shipped file; UsageError when that is damaged."""
+    path, sha256 = LITERT_FILES[name]
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise UsageError(f"The detector's weights at {path} are damaged; install affectline again.")
+    return LitertNetwork(content)
+
+
+def _probability(logit: np.ndarray) -> np.ndarray:
+    return 0.5 + 0.5 * np.tanh(0.5 * logit)  # the logistic function, without its overflow
+
+
 def _judged(
-    network: Callable[..., tf.Tensor], size: int, pictures: np.ndarray, found: _Candidates, least: float
+    network: _Network, side: int, size: int, pictures: np.ndarray, found: _Candidates, least: float
 ) -> _Candidates:
     """Let R-Net or O-Net look at every candidate: those above `least`, moved and scored anew.
 
@@ -225,17 +266,17 @@ def _judged(
     """
     if not len(found.score):
         return found
-    count = len(found.score)
-    padding = (0, -count % size)
-    owner = np.pad(found.picture, padding)
-    corners = np.pad(found.corners, (padding, (0, 0)))
-    stack = tf.constant(pictures)
 
     def judge(start: int) -> np.ndarray:
-        part = slice(start, start + size)
-        return network(stack, tf.constant(corners[part]), tf.constant(owner[part])).numpy()
+        crops = np.zeros((size, side, side, 3), np.uint8)
+        part = found[start : start + size]
+        for crop, picture, corners in zip(crops, part.picture, part.corners, strict=False):
+            _crop(pictures[picture], corners, crop)
+        return network(crops)[: len(part.score)]
 
-    output = np.concatenate(list(cores().map(judge, range(0, len(owner), size))))[:count]
+    count = len(found.score)
+    output = np.concatenate(list(cores().map(judge, range(0, count, size))))
+    output[:, 4] = _probability(output[:, 4])
     # The networks learned offsets in units of a box whose last pixel counts, hence the 1.
     extent = np.tile(found.corners[:, 2:] - found.corners[:, :2] + 1, 2)
     # O-Net places five marks as well: their x, then their y, in the candidate's square.
@@ -243,6 +284,23 @@ def _judged(
     roll = roll_of(marks) if marks.size else found.roll
     moved = _Candidates(found.picture, found.corners + output[:, :4] * extent, output[:, 4], roll)
     return moved[moved.score > least]
+
+
+def _crop(picture: np.ndarray, corners: np.ndarray, crop: np.ndarray) -> None:
+    """Fill a square crop with a box of the picture, grey outside: first pixels on its left and top, last ones
+    on its right and bottom, as the networks learned it.
+    """
+    low, high = corners.reshape(2, 2).astype(float) * [1 - 1 / length for length in picture.shape[1::-1]]
+    step = (high - low) / (len(crop) - 1)
+    cv2.warpAffine(
+        picture,
+        np.array([[step[0], 0, low[0]], [0, step[1], low[1]]]),
+        crop.shape[:2],
+        dst=crop,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=_GREY,
+    )
 
 
 def _survivors(
@@ -281,120 +339,3 @@ def _squared(found: _Candidates) -> _Candidates:
     side = extent.max(axis=1, keepdims=True)
     low = low + extent / 2 - side / 2
     return replace(found, corners=np.concatenate([low, low + side], axis=1))
-
-
-# The networks. Weights are constants of the graphs; kernels are [height, width, in, out].
-
-
-def _weights(network: str) -> list[np.ndarray]:
-    """The arrays in the order of the wheel's own layers: kernel, bias, slopes; kernel, ..."""
-    # Found without importing the package, which would build its own networks' classes.
-    spec = find_spec("mtcnn")
-    if spec is None or spec.origin is None:
-        raise ImportError("The package 'mtcnn' is not installed; its weights are needed.")
-    return joblib.load(Path(spec.origin).parent / "assets" / "weights" / f"{network}.lz4")
-
-
-def _normalised(pixels: tf.Tensor) -> tf.Tensor:
-    return (tf.cast(pixels, tf.float32) - 127.5) / 128
-
-
-def _prelu(x: tf.Tensor, slopes: np.ndarray) -> tf.Tensor:
-    slopes = slopes.reshape(-1)
-    if slopes.max() <= 1:  # the shorter form of the same
-        return tf.maximum(x, slopes * x)
-    return tf.maximum(x, 0) + slopes * tf.minimum(x, 0)
-
-
-def _convolution(x: tf.Tensor, kernel: np.ndarray, bias: np.ndarray) -> tf.Tensor:
-    return tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), bias)
-
-
-# Compiled functions are handed out as concrete ones: to find the graph that fits takes tf.function a
-# third of a millisecond each time.
-
-
-def _compile_pnet() -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """Canvases, uint8 [n, height, width, 3], to the cells that may hold a face.
-
-    Gives int [m, 3] canvas, row and column, and float [m, 5]: four offsets and the probability.
-    """
-    k1, b1, a1, k2, b2, a2, k3, b3, a3, k_box, b_box, k_face, b_face = _weights("pnet")
-    kernel = np.concatenate([k_box, k_face], axis=3)
-    bias = np.concatenate([b_box, b_face])
-    # Pooled before its activation, which is then a quarter of the work and gives the same: with a slope
-    # s >= 0 PReLU rises, so it may follow; with s < 0 the greatest of a window is max(x) or max(-|s| x).
-    a1 = a1.reshape(-1)
-    rising, folded = np.flatnonzero(a1 >= 0), np.flatnonzero(a1 < 0)
-    k1, b1 = (
-        np.concatenate([v[..., rising], v[..., folded], v[..., folded] * a1[folded]], axis=-1)
-        for v in (k1, b1)
-    )
-    parts = [len(rising), len(folded), len(folded)]
-    k2 = k2[:, :, np.concatenate([rising, folded])]
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
-    def pnet(canvases: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        x = tf.nn.max_pool2d(_convolution(_normalised(canvases), k1, b1), 2, 2, "SAME")
-        up, positive, negative = tf.split(x, parts, axis=3)
-        x = tf.concat([_prelu(up, a1[rising]), tf.maximum(positive, negative)], axis=3)
-        x = _prelu(_convolution(x, k2, b2), a2)
-        x = _prelu(_convolution(x, k3, b3), a3)
-        x = _convolution(x, kernel, bias)
-        face = tf.sigmoid(x[..., 5] - x[..., 4])
-        cells = tf.where(face > _PNET_SCORE)
-        output = tf.concat([tf.gather_nd(x, cells)[:, :4], tf.gather_nd(face, cells)[:, None]], axis=1)
-        return cells, output
-
-    return pnet.get_concrete_function()
-
-
-def _compile_judge(
-    network: Callable[[tf.Tensor, list[np.ndarray]], tuple[tf.Tensor, tf.Tensor]], name: str, side: int
-) -> Callable[..., tf.Tensor]:
-    """Pictures, uint8 [n, h, w, 3], corners [m, 4] and owner [m] to offsets, probability, marks [m, 5+]."""
-    weights = _weights(name)
-
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None, None, None, 3], tf.uint8),
-            tf.TensorSpec([None, 4], tf.float32),
-            tf.TensorSpec([None], tf.int32),
-        ]
-    )
-    def judge(pictures: tf.Tensor, corners: tf.Tensor, owner: tf.Tensor) -> tf.Tensor:
-        size = tf.cast(tf.shape(pictures)[1:3], tf.float32)
-        squares = tf.gather(corners, [1, 0, 3, 2], axis=1) / tf.tile(size, [2])
-        crops = tf.image.crop_and_resize(pictures, squares, owner, [side, side], extrapolation_value=127.5)
-        places, face = network(_normalised(crops), weights)
-        return tf.concat([places[:, :4], tf.nn.softmax(face)[:, 1:], places[:, 4:]], axis=1)
-
-    return judge.get_concrete_function()
-
-
-def _rnet(x: tf.Tensor, weights: list[np.ndarray]) -> tuple[tf.Tensor, tf.Tensor]:
-    """R-Net: normalised crops [m, 24, 24, 3] to offsets [m, 4] and logits [m, 2]."""
-    k1, b1, a1, k2, b2, a2, k3, b3, a3, w4, b4, a4, w_box, b_box, w_face, b_face = weights
-    x = tf.nn.max_pool2d(_prelu(_convolution(x, k1, b1), a1), 3, 2, "SAME")
-    x = tf.nn.max_pool2d(_prelu(_convolution(x, k2, b2), a2), 3, 2, "VALID")
-    x = _prelu(_convolution(x, k3, b3), a3)
-    x = _prelu(_flattened(x) @ w4 + b4, a4)
-    return x @ w_box + b_box, x @ w_face + b_face
-
-
-def _onet(x: tf.Tensor, weights: list[np.ndarray]) -> tuple[tf.Tensor, tf.Tensor]:
-    """O-Net: normalised crops [m, 48, 48, 3] to offsets and five marks [m, 4 + 10] and logits [m, 2]."""
-    *layers, w_box, b_box, w_marks, b_marks, w_face, b_face = weights
-    k1, b1, a1, k2, b2, a2, k3, b3, a3, k4, b4, a4, w5, b5, a5 = layers
-    x = tf.nn.max_pool2d(_prelu(_convolution(x, k1, b1), a1), 3, 2, "SAME")
-    x = tf.nn.max_pool2d(_prelu(_convolution(x, k2, b2), a2), 3, 2, "VALID")
-    x = tf.nn.max_pool2d(_prelu(_convolution(x, k3, b3), a3), 2, 2, "SAME")
-    x = _prelu(_convolution(x, k4, b4), a4)
-    x = _prelu(_flattened(x) @ w5 + b5, a5)
-    return tf.concat([x @ w_box + b_box, x @ w_marks + b_marks], axis=1), x @ w_face + b_face
-
-
-def _flattened(x: tf.Tensor) -> tf.Tensor:
-    """Columns before rows, as the weights were trained."""
-    x = tf.transpose(x, [0, 2, 1, 3])
-    return tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])

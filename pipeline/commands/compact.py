@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.run.local import locked
+from pipeline.run.lock import locked
 from schemas.errors import RunError, UsageError
 from schemas.tables import TABLES
 from transforms.remote import is_remote, join

@@ -5,7 +5,7 @@ import sys
 
 from tqdm import tqdm
 
-from pipeline.run.local import locked
+from pipeline.run.lock import locked
 from schemas.errors import UsageError
 from transforms.tables.files import clear_scratch
 from transforms.tables.rows import compacted, list_video_ids

@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.build import emotion_timelines
 from pipeline.run import dataflow, local
+from pipeline.run.lock import locked
 from pipeline.run.progress_line import watch
 from pipeline.run.reconcile import check_sums, vanished
 from pipeline.run.request import BEAM_RUNNERS, Request
@@ -60,7 +61,7 @@ def execute(request: Request) -> Outcome | None:
         return _submit(request, find_videos(request.inputs, out))
     find_videos(request.inputs)  # what cannot be read is refused before anything is written
     local.make_output_folder(out)
-    with local.locked(out), chatter_to(local.log_path(out)) as terminal:
+    with locked(out), chatter_to(local.log_path(out)) as terminal:
         videos = find_videos(request.inputs, out)
         remember_sources(out, videos)
         return _run_here(request, videos, terminal)

@@ -2,14 +2,12 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 import apache_beam as beam
 import psutil
@@ -25,7 +23,7 @@ from schemas.elements import Video
 from schemas.errors import RunError, UnreadableVideoError, UsageError, WorkerDiedError
 from schemas.settings import Settings
 from transforms.remote import is_remote
-from transforms.tables.files import claim_private_folder, private_folder, scratch_folder
+from transforms.tables.files import scratch_folder
 from transforms.video.decoder import Decoder
 
 # What a remote file's length is guessed from, since opening it would mean copying it: 1 Mbit/s.
@@ -164,27 +162,6 @@ def prepare_workers(workers: int) -> None:
     os.environ.setdefault(CORES_VARIABLE, str(max(1, (os.cpu_count() or 1) // workers)))
     for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # pictures are shared out among the cores, not operations
-
-
-def _lock_file(out: str) -> IO[str]:
-    claim_private_folder(out)
-    return open(os.path.join(private_folder(out), "lock"), "w", encoding="ascii")
-
-
-@contextlib.contextmanager
-def locked(out: str) -> Iterator[None]:
-    """Hold a local output folder for this run alone; UsageError when another run has it."""
-    if is_remote(out):
-        yield
-        return
-    with _lock_file(out) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"Another run is writing to {out}; wait for it to end or choose another output folder."
-            ) from error
-        yield
 
 
 def log_path(out: str) -> str:

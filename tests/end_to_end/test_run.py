@@ -242,7 +242,7 @@ def test_a_worker_that_dies_ends_the_run(videos, model, tmp_path):
 
 
 def test_two_runs_do_not_share_a_folder(videos, model, tmp_path):
-    from pipeline.run.local import locked
+    from pipeline.run.lock import locked
 
     with locked(str(tmp_path)):
         result = affectline("run", videos, "-o", tmp_path, *model)

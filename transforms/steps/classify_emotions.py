@@ -10,6 +10,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from models.classify.classifier import GPU_BATCH_SIZE, Classifier
 from models.classify.spec import ModelRef
+from models.gpu import has_gpu
 from schemas.elements import Face
 from schemas.errors import MissingGpuError
 from transforms.faces.look import FaceCrop, load_model
@@ -18,9 +19,7 @@ from transforms.steps import metrics
 
 def require_gpu() -> None:
     """Do nothing where TensorFlow sees a GPU; MissingGpuError elsewhere."""
-    import tensorflow as tf
-
-    if not tf.config.list_physical_devices("GPU"):
+    if not has_gpu():
         raise MissingGpuError(
             "A GPU was asked for, but TensorFlow sees none on this worker: check that the image is the one "
             "built from Dockerfile, and that the NVIDIA driver was installed."

@@ -148,7 +148,7 @@ def _stretch(folder: str, video_id: str) -> Stretch:
 def read_stretch(stretch: Stretch) -> pa.Table:
     """The rows of a stretch, all columns."""
     file = _file(stretch.path, stretch.stamp)
-    parts = [file.schema_arrow.empty_table()]
+    parts = [pa.Table.from_batches([], file.schema_arrow)]  # empty_table() would import pandas
     start = 0
     for number in range(file.num_row_groups):
         rows = file.metadata.row_group(number).num_rows

@@ -21,9 +21,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 Floats = NDArray[np.float64]
 
@@ -245,6 +242,9 @@ def _disputes(one: NDArray[np.int64], other: NDArray[np.int64]) -> list[tuple[se
     disputed = np.flatnonzero(one != other)
     if not len(disputed):
         return []
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     starts = np.concatenate([disputed, disputed])
     ends = np.concatenate([one[disputed], other[disputed]])
     starts, ends = starts[ends >= 0], ends[ends >= 0]
@@ -437,6 +437,16 @@ def _update(state: Floats, noise: Floats, measured: Floats) -> Floats:
     )
 
 
+def _assign(cost: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of the cheapest one-to-one assignment."""
+    if min(cost.shape) < 2:  # nearly always; SciPy takes half a second to load
+        rows, columns = np.unravel_index(cost.argsort(axis=None)[: min(cost.shape)], cost.shape)
+        return rows, columns
+    from scipy.optimize import linear_sum_assignment
+
+    return linear_sum_assignment(cost)
+
+
 def _follow(faces: _Faces) -> tuple[NDArray[np.int64], Floats]:
     """The face that each goes on from, -1 for the first of a track, int64 [n]; each one's state [n, 5, 3]."""
     before = np.full(len(faces.place), -1, np.int64)
@@ -456,7 +466,7 @@ def _follow(faces: _Faces) -> tuple[NDArray[np.int64], Floats]:
         expected = _predict(tracks.state, (now - tracks.time_us[:, None]) / 1e6, scale)
         cost = _motion_costs(expected, noise, seen) + _look_costs(tracks.appearance, look)
         cost = np.minimum(cost, _NEW_TRACK_COST)
-        rows, columns = linear_sum_assignment(cost)
+        rows, columns = _assign(cost)
         good = cost[rows, columns] < _NEW_TRACK_COST
         rows, columns = rows[good], columns[good]
         sure = _leads(cost, rows, columns) >= _LEAD

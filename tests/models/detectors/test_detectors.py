@@ -1,16 +1,14 @@
 """Face detectors: the same interface, the reference's results, and honest errors."""
 
 import hashlib
-import subprocess
-import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
@@ -18,6 +16,7 @@ from skimage import data
 from models.detectors import DETECTORS, Box, make_detector
 from models.detectors.boxes import finish, resize
 from models.detectors.yunet import published_weights
+from schemas.errors import UsageError
 from tests.helpers.needs import YUNET
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -197,15 +196,6 @@ def test_wrong_choices(arguments, sentence):
         make_detector(*arguments)
 
 
-def test_haar_and_yunet_do_not_import_tensorflow():
-    code = (
-        "import sys; from models.detectors import make_detector; make_detector('haar'); "
-        "import models.detectors.yunet; print('tensorflow' in sys.modules or 'mtcnn' in sys.modules)"
-    )
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"
-
-
 # Boxes
 
 
@@ -214,9 +204,9 @@ def test_boxes_are_clipped_dropped_and_sorted():
     corners = np.array(
         [[-10, 20, 30, 70], [150, 60, 260, 130], [10, 10, 17, 19], [300, 10, 340, 60], [5, 5, 15, 14.0]]
     )
-    boxes = finish(corners, np.array([0.5, 0.9, 0.99, 0.95, 0.5]), image, 0.1)
-    assert boxes == [(150, 60, 50, 40, 0.9, 0), (0, 20, 30, 50, 0.5, 0), (5, 5, 10, 9, 0.5, 0)]
-    tilted = finish(corners, np.array([0.5, 0.9, 0.99, 0.95, 0.5]), image, 0.1, np.arange(5.0))
+    boxes = finish(corners, np.array([0.5, 0.9, 0.99, 0.95, 0.5]), image, 0.1, 0.9)
+    assert boxes == [(150, 60, 50, 40, 0.9, 0, 0.9), (0, 20, 30, 50, 0.5, 0, 0.9), (5, 5, 10, 9, 0.5, 0, 0.9)]
+    tilted = finish(corners, np.array([0.5, 0.9, 0.99, 0.95, 0.5]), image, 0.1, 0.9, np.arange(5.0))
     assert [box.roll for box in tilted] == [1, 0, 4]
 
 
@@ -232,30 +222,81 @@ def test_resize_averages_before_it_interpolates():
 # MTCNN
 
 
-def test_networks_give_the_packages_numbers(mtcnn):
+def tensorflow_networks():
+    from models.detectors.mtcnn_networks import tensorflow_network
+
+    return {name: tensorflow_network(name) for name in ("pnet", "rnet", "onet")}
+
+
+def litert_networks():
+    from models.detectors.mtcnn import load_litert
+
+    return {name: load_litert(name) for name in ("pnet", "rnet", "onet")}
+
+
+@pytest.mark.parametrize("load", [litert_networks, tensorflow_networks])
+def test_networks_give_the_packages_numbers(load):
     from mtcnn.stages import StageONet, StagePNet, StageRNet
 
-    rng = np.random.default_rng(0)
-    image = cv2.resize(data.astronaut(), (76, 64), interpolation=cv2.INTER_AREA)
-    pixels = (image[None].astype(np.float32) - 127.5) / 128
-    offsets, probability = (t.numpy()[0] for t in StagePNet().model(pixels))
-    cells, output = (t.numpy() for t in mtcnn._pnet(tf.constant(image[None])))
-    wanted = np.argwhere(probability[..., 1] > 0.6)
-    assert len(wanted) > 0
-    assert (cells[:, 1:] == wanted).all()
-    np.testing.assert_allclose(output[:, 4], probability[tuple(wanted.T)][:, 1], atol=1e-5)
-    np.testing.assert_allclose(output[:, :4], offsets[tuple(wanted.T)], atol=1e-5)
+    def agree(output, theirs):
+        np.testing.assert_allclose(output[..., :4], theirs[0], atol=1e-5)
+        np.testing.assert_allclose(1 / (1 + np.exp(-output[..., 4])), theirs[-1][..., 1], atol=1e-5)
 
-    # Crops of exactly the network's size are the pixels themselves.
-    for stage, network, side in ((StageRNet(), mtcnn._rnet, 24), (StageONet(), mtcnn._onet, 48)):
-        crops = rng.integers(0, 256, (5, side, side, 3), np.uint8)
-        box = np.tile(np.array([0, 0, side, side], np.float32), (5, 1))
-        output = network(*map(tf.constant, (crops, box, np.arange(5, dtype=np.int32)))).numpy()
-        wanted = [t.numpy() for t in stage.model((crops.astype(np.float32) - 127.5) / 128)]
-        np.testing.assert_allclose(output[:, :4], wanted[0], atol=1e-5)
-        np.testing.assert_allclose(output[:, 4], wanted[-1][:, 1], atol=1e-5)
-        if side == 48:
-            np.testing.assert_allclose(output[:, 5:], wanted[1], atol=1e-5)
+    networks = load()
+    image = cv2.resize(data.astronaut(), (76, 64), interpolation=cv2.INTER_AREA)[None]
+    cells = networks["pnet"](image)
+    assert cells.shape == (1, 27, 33, 5)
+    agree(cells, [t.numpy() for t in StagePNet().model((image.astype(np.float32) - 127.5) / 128)])
+    for name, stage, side in (("rnet", StageRNet(), 24), ("onet", StageONet(), 48)):
+        crops = np.random.default_rng(0).integers(0, 256, (5, side, side, 3), np.uint8)
+        theirs = [t.numpy() for t in stage.model((crops.astype(np.float32) - 127.5) / 128)]
+        output = networks[name](crops)
+        agree(output, theirs)
+        if name == "onet":
+            np.testing.assert_allclose(output[:, 5:], theirs[1], atol=1e-5)
+
+
+def test_damaged_weights_are_refused(tmp_path, monkeypatch):
+    from models.detectors import mtcnn
+
+    path, sha256 = mtcnn.LITERT_FILES["pnet"]
+    damaged = tmp_path / "pnet.tflite"
+    damaged.write_bytes(path.read_bytes()[:-1] + b"x")
+    monkeypatch.setitem(mtcnn.LITERT_FILES, "pnet", (damaged, sha256))
+    with pytest.raises(UsageError, match=r"weights at .*pnet.tflite are damaged; install affectline again"):
+        make_detector("mtcnn")
+
+
+def test_a_face_has_the_same_bits_whatever_is_beside_it(mtcnn):
+    pictures = [scene(270, 480, (60 + shift, 60, 70), (300, 90 + shift, 120))[0] for shift in range(20)]
+    pictures.append(scene(200, 200, (50, 50, 100))[0])
+    together = mtcnn.detect(pictures)
+    assert mtcnn.detect(pictures[::-1]) == together[::-1]
+    with ThreadPoolExecutor(4) as callers:  # each call's tasks share the process's threads
+        alone = callers.map(lambda picture: mtcnn.detect([picture])[0], pictures)
+        assert list(alone) == together
+
+
+def test_a_crop_of_the_networks_size_is_the_picture_itself():
+    from models.detectors.mtcnn import _crop
+
+    picture = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
+    crop = np.empty((24, 24, 3), np.uint8)
+    _crop(picture, np.array([0, 0, 24, 24], np.float32), crop)
+    assert (crop == picture).all()
+    _crop(picture, np.array([30, 30, 54, 54], np.float32), crop)
+    assert (crop == 128).all()  # nothing but outside
+
+
+def test_a_gpu_finds_the_same_faces(mtcnn, monkeypatch):
+    from models.detectors import mtcnn as module
+
+    monkeypatch.setattr(module, "has_gpu", lambda: True)  # computed by TensorFlow on the CPU
+    on_gpu = make_detector("mtcnn")
+    pictures = [scene(250, 400, (30, 60, 40), (200, 60, 120))[0], scene(300, 300, (90, 90, 90))[0]] * 9
+    for one, other in zip(mtcnn.detect(pictures), on_gpu.detect(pictures), strict=True):
+        assert one
+        np.testing.assert_allclose(one, other, atol=1e-3)
 
 
 def test_finds_what_the_package_finds(mtcnn):

@@ -253,7 +253,7 @@ def test_duckdb_reads_both_layouts_with_one_query(copy):
 
 
 def test_another_run_keeps_it_out_and_no_tables_are_refused(copy, tmp_path):
-    from pipeline.run.local import locked
+    from pipeline.run.lock import locked
 
     out, _ = copy
     with locked(str(out)), pytest.raises(UsageError, match="Another run"):

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from models.classify.spec import find_model
+from models.gpu import has_gpu
 from pipeline.build import Execution, emotion_timelines
 from pipeline.cli.main import main
 from schemas.errors import MissingGpuError
@@ -94,9 +95,7 @@ def test_a_separate_stage_for_the_gpu_gives_the_same_tables(finished, videos, un
 
 
 def test_gpu_check_refuses_a_worker_without_one():
-    import tensorflow as tf
-
-    if tf.config.list_physical_devices("GPU"):
+    if has_gpu():
         require_gpu()
         return
     with pytest.raises(MissingGpuError, match="TensorFlow sees none on this worker"):
