@@ -13,7 +13,7 @@ CORES_VARIABLE: Final = "AFFECTLINE_CORES"  # environment variable: how many cor
 
 
 @lru_cache(maxsize=1)
-def cores() -> ThreadPoolExecutor:
+def thread_pool() -> ThreadPoolExecutor:
     """The process's threads, as many as it has cores. Their tasks must not wait for one another."""
     count = int(os.environ.get(CORES_VARIABLE) or os.cpu_count() or 1)
     return ThreadPoolExecutor(count, thread_name_prefix="core")

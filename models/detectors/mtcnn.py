@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from models.detectors.boxes import Box, check_image, finish, resize
 from models.detectors.tilt import roll_of
-from models.thread_pool import cores
+from models.thread_pool import thread_pool
 
 _CELL: Final = 12  # pixels; side of the square that P-Net judges
 _STRIDE: Final = 2  # pixels from one such square to the next
@@ -97,7 +97,7 @@ class MtcnnDetector:
                 by_shape.setdefault(shape, []).append(index)
         faces: list[list[Box]] = [[] for _ in images]
         for (height, width), indices in by_shape.items():
-            shrunk = cores().map(lambda index: resize(images[index], height, width), indices)  # noqa: B023
+            shrunk = thread_pool().map(lambda index: resize(images[index], height, width), indices)  # noqa: B023
             pictures = np.stack(list(shrunk))
             found = self._detect(pictures)
             for position, index in enumerate(indices):
@@ -131,7 +131,7 @@ class MtcnnDetector:
             cells, output = self._pnet(tf.constant(np.stack([_pack(picture, layout) for picture in batch])))
             return cells.numpy() + np.array([start, 0, 0]), output.numpy()
 
-        parts = cores().map(scan, range(0, len(pictures), self._sizes.pnet))
+        parts = thread_pool().map(scan, range(0, len(pictures), self._sizes.pnet))
         cells, output = (np.concatenate(part) for part in zip(*parts, strict=True))
         level = layout.level_of_cell[cells[:, 1], cells[:, 2]]
         inside = level >= 0
@@ -235,7 +235,7 @@ def _judged(
         part = slice(start, start + size)
         return network(stack, tf.constant(corners[part]), tf.constant(owner[part])).numpy()
 
-    output = np.concatenate(list(cores().map(judge, range(0, len(owner), size))))[:count]
+    output = np.concatenate(list(thread_pool().map(judge, range(0, len(owner), size))))[:count]
     # The networks learned offsets in units of a box whose last pixel counts, hence the 1.
     extent = np.tile(found.corners[:, 2:] - found.corners[:, :2] + 1, 2)
     # O-Net places five marks as well: their x, then their y, in the candidate's square.
