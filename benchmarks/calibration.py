@@ -28,7 +28,7 @@ from models.classify.prior import change_prior
 from models.classify.sharpness import sharpness
 from models.classify.spec import ModelRef, find_model
 from models.training.calibration import blurred, recalibrate_held_out, shrunk
-from models.training.data import FaceSet, hard_labels, read_parquet, read_training
+from models.training.data import LabelledFaces, hard_labels, read_parquet, read_training
 from schemas.emotions import EMOTIONS
 
 TAUS: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -55,7 +55,7 @@ def figures(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     }
 
 
-def by_prior(sharp_answers: np.ndarray, prior: np.ndarray, test: FaceSet) -> list[dict[str, Any]]:
+def by_prior(sharp_answers: np.ndarray, prior: np.ndarray, test: LabelledFaces) -> list[dict[str, Any]]:
     """One row for each tau and kind of label. sharp_answers: under the training prior, not softened."""
     rows = []
     for tau in TAUS:
@@ -71,7 +71,7 @@ def hardened(model: ModelRef) -> ModelRef:
     return replace(model, spec=replace(model.spec, softening=None))
 
 
-def by_sharpness(model: ModelRef, test: FaceSet) -> list[dict[str, Any]]:
+def by_sharpness(model: ModelRef, test: LabelledFaces) -> list[dict[str, Any]]:
     """One row for each size and blur: FER+ accuracy, and confidence without and with softening."""
     classifiers = {"before": Classifier(hardened(model)), "after": Classifier(model)}
     versions = {"as it is": test.images}

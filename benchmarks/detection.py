@@ -18,8 +18,9 @@ import cv2
 import numpy as np
 from skimage import data
 
-from models.detectors import DEFAULT_MIN_FACE, Box, Detector, make_detector
+from models.detectors import Box, Detector, make_detector
 from models.detectors.boxes import finish
+from schemas import defaults
 
 # The astronaut's face and eyes in scikit-image's picture of 512 x 512 pixels.
 FACE: Final = Box(180, 63, 86, 106, 1)  # brows to chin, cheek to cheek
@@ -288,7 +289,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 @click.argument("videos", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--frames", default=400, show_default=True, help="Composed frames.")
 @click.option("--size", default="596x336", show_default=True, help="Width and height of composed frames.")
-@click.option("--min-face", default=DEFAULT_MIN_FACE, show_default=True)
+@click.option("--min-face", default=defaults.MIN_FACE, show_default=True)
 @click.option("--each", default=24, show_default=True, help="Frames of each video given.")
 @click.option("--yunet-weights", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--only", multiple=True, help="Compare only the detectors named.")

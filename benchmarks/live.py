@@ -21,10 +21,9 @@ import cv2
 import numpy as np
 from skimage import data
 
-from models.classify.classifier import load_classifier
-from models.detectors import make_detector
-from pipeline.app.server import LIVE_MIN_FACE
 from pipeline.live.live import LiveFaces
+from schemas import defaults
+from transforms.faces.analyzer import Analyzer
 
 FPS = 30
 WARM_UP = 2 * FPS
@@ -91,13 +90,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     options = parser.parse_args()
     jpegs = camera_frames(WARM_UP + round(options.seconds * FPS))
-    classifier = load_classifier("default")
     rows = []
     for name in options.detector:
         for beside in (False, True):
-            detector = make_detector(name, LIVE_MIN_FACE, options.yunet_weights if name == "yunet" else None)
+            weights = options.yunet_weights if name == "yunet" else None
+            analyzer = Analyzer.load(detector=name, min_face=defaults.LIVE_MIN_FACE, detector_weights=weights)
             with ThreadPoolExecutor(1) as thread:
-                live = LiveFaces(detector, classifier, "hmm", beside=thread if beside else None)
+                live = LiveFaces(analyzer, "hmm", beside=thread if beside else None)
                 rows.append((f"{name}, {'beside' if beside else 'waiting'}", measure(live, jpegs)))
     columns = list(rows[0][1])
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; seen: % of frames with the one face")

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.commands.compact import compact, describe
+from pipeline.commands.compact import compact, compact_lines
 from pipeline.report.pages import check_tables, write_report
 from tests.helpers import synthetic
 
@@ -35,7 +35,7 @@ def main() -> None:
                 synthetic.write(out, [synthetic.timeline(f"/v/{number}.mp4", 20, people, seed=number)])
         _report(out)
         start = time.perf_counter()
-        lines = list(describe(compact(str(out))))
+        lines = list(compact_lines(compact(str(out))))
         print(f"compact: {time.perf_counter() - start:.1f} s", *lines, sep="\n  ")
         _report(out)
 

@@ -28,7 +28,7 @@ from models.classify.crop import make_crop
 from models.crop_spec import CropSpec
 from models.detectors import Box, Detector, FaceFrame
 from models.training.calibration import blurred, shrunk
-from models.training.data import FaceSet, read_parquet
+from models.training.data import LabelledFaces, read_parquet
 from models.training.evaluation import expected_calibration_error
 from schemas.emotions import EMOTIONS
 
@@ -135,7 +135,7 @@ DEGRADATIONS: Final[dict[str, dict[str, Degradation]]] = {
 }
 
 
-def figures(faces: FaceSet, probabilities: np.ndarray) -> dict[str, float]:
+def figures(faces: LabelledFaces, probabilities: np.ndarray) -> dict[str, float]:
     """Accuracy, mean recall of the classes, and calibration, by labels; and how often `neutral` is said."""
     result = {}
     for labels in LABELS:
@@ -150,7 +150,7 @@ def figures(faces: FaceSet, probabilities: np.ndarray) -> dict[str, float]:
     return result
 
 
-def degraded(classifier: Classifier, faces: FaceSet) -> list[dict[str, Any]]:
+def degraded(classifier: Classifier, faces: LabelledFaces) -> list[dict[str, Any]]:
     """Figures of every kind and level of degradation."""
     return [
         {"kind": kind, "level": level}
@@ -164,7 +164,7 @@ def degraded(classifier: Classifier, faces: FaceSet) -> list[dict[str, Any]]:
 Boxes = dict[int, dict[str, list[Box | None]]]
 
 
-def find_again(faces: FaceSet, detectors: dict[str, Detector]) -> Boxes:
+def find_again(faces: LabelledFaces, detectors: dict[str, Detector]) -> Boxes:
     """The boxes of the faces at every angle."""
     boxes: Boxes = {}
     for angle in ANGLES:
@@ -173,7 +173,7 @@ def find_again(faces: FaceSet, detectors: dict[str, Detector]) -> Boxes:
     return boxes
 
 
-def found_again(classifier: Classifier, faces: FaceSet, boxes: Boxes) -> list[dict[str, Any]]:
+def found_again(classifier: Classifier, faces: LabelledFaces, boxes: Boxes) -> list[dict[str, Any]]:
     """Recall of each detector, and figures of the faces it finds, by tilt and by what the crop follows.
 
     frame: the face's own frame, upright. box: the detector's box. box and tilt: its box and its marks.
@@ -201,7 +201,7 @@ def found_again(classifier: Classifier, faces: FaceSet, boxes: Boxes) -> list[di
     return rows
 
 
-def rescaled(classifier: Classifier, faces: FaceSet, boxes: Boxes) -> list[dict[str, Any]]:
+def rescaled(classifier: Classifier, faces: LabelledFaces, boxes: Boxes) -> list[dict[str, Any]]:
     """Figures of the upright faces that each detector finds again, by how much of their frame is cut out."""
     rows = []
     for name, of_faces in boxes[0].items():
@@ -219,7 +219,7 @@ def rescaled(classifier: Classifier, faces: FaceSet, boxes: Boxes) -> list[dict[
     return rows
 
 
-def oblique(classifier: Classifier, faces: FaceSet, yunet_weights: Path) -> list[dict[str, Any]]:
+def oblique(classifier: Classifier, faces: LabelledFaces, yunet_weights: Path) -> list[dict[str, Any]]:
     """Figures by how far heads are turned aside: nose from the middle of the eyes, in eye distances."""
     network = cv2.FaceDetectorYN.create(str(yunet_weights), "", (32, 32), score_threshold=0.5)
     aside = np.full(len(faces), np.nan)

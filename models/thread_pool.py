@@ -18,6 +18,6 @@ def core_count() -> int:
 
 
 @lru_cache(maxsize=1)
-def cores() -> ThreadPoolExecutor:
+def thread_pool() -> ThreadPoolExecutor:
     """The process's threads, as many as it has cores. Their tasks must not wait for one another."""
     return ThreadPoolExecutor(core_count(), thread_name_prefix="core")

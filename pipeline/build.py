@@ -1,6 +1,7 @@
 """The whole pipeline on one page."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import apache_beam as beam
 from apache_beam.transforms.util import ReshufflePerKey
@@ -17,6 +18,7 @@ from transforms.steps.plan_segments import PlanSegments
 from transforms.steps.sample_frames import SampleFrames
 from transforms.steps.track_faces import SmoothEmotions, TrackFaces
 from transforms.steps.write_tables import WriteTables
+from transforms.video.sampling import Probed
 
 # Segments that are worth a copy of a remote video: few copies, and still many tasks for many workers.
 _SEGMENTS_A_COPY = 10
@@ -33,6 +35,8 @@ class Execution:
     gpu: bool = False  # classify on a GPU or not at all
     rows_folder: str = ""  # local, in which rows wait to be grouped by video; "": they travel themselves
     gpu_stage: str = ""  # the accelerator of workers that only classify; "": on those that find faces
+    # By id, what opening some of the videos has told already; a worker opens the others.
+    probed: Mapping[str, Probed] = field(default_factory=dict)
 
 
 def emotion_timelines(
@@ -41,7 +45,7 @@ def emotion_timelines(
     """Videos to tables; the ids of those whose tables are complete."""
     # Frames can be numbered only from the start: every frame means every video in one piece.
     segment_us = round(execution.segment_seconds * 1_000_000) if settings.sampling_rate else 0
-    planned = videos | PlanSegments(segment_us)
+    planned = videos | PlanSegments(segment_us, execution.probed)
     frames = (
         planned.segments
         # Frames are large and never travel: what follows is one fused stage up to the face rows.

@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 
+from schemas import defaults
 from schemas.emotions import EMOTIONS
 from schemas.tables import SCHEMA_VERSION
 
@@ -13,16 +14,16 @@ from schemas.tables import SCHEMA_VERSION
 class Settings:
     """What is looked for and how. How fast it is done (workers, batches, segments) is not here."""
 
-    fps: str = "5"  # samples a second as the decimal the user wrote; "0": every frame
-    detector: str = "mtcnn"
+    fps: str = defaults.FPS  # samples a second as the decimal the user wrote; "0": every frame
+    detector: str = defaults.DETECTOR
     detector_weights: str | None = None  # a file for the detector; None: its own
     detector_sha256: str | None = None  # of that file
-    min_face: float = 0.08  # of the frame's shorter side
-    model: str = "default"  # a shipped name, or the path of a .keras file
+    min_face: float = defaults.MIN_FACE  # of the frame's shorter side
+    model: str = defaults.MODEL  # a shipped name, or the path of a .keras file
     model_sha256: str = ""
     classes: tuple[str, ...] = EMOTIONS  # that the model knows, in the order of its probabilities
     prior: tuple[float, ...] | None = None  # the shares of them that it assumes; None: even ones
-    smoothing: str = "hmm"
+    smoothing: str = defaults.SMOOTHING
     window_s: float | None = None  # None: the method's own default
     crops: bool = True
 

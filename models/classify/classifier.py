@@ -16,7 +16,7 @@ from models.classify.sharpness import sharpness, soften
 from models.classify.spec import ModelRef, find_model
 from models.gpu import has_gpu
 from models.litert import LitertNetwork
-from models.thread_pool import cores
+from models.thread_pool import thread_pool
 from schemas.emotions import EMOTIONS, emotion_columns
 
 # Batches are padded to one of a few sizes: one traced graph each, and no other ever. On a CPU larger ones
@@ -131,7 +131,7 @@ class Classifier:
         largest = self.batch_sizes[-1]
         batches = [crops[start : start + largest] for start in range(0, len(crops), largest)]
         none = np.empty((0, len(self.spec.classes)), np.float32)
-        computed = map(self._compute, batches) if self._on_gpu else cores().map(self._compute, batches)
+        computed = map(self._compute, batches) if self._on_gpu else thread_pool().map(self._compute, batches)
         probabilities = np.concatenate([none, *computed])
         if self.spec.softening:
             return soften(probabilities, sharpness(crops), self.spec.softening)

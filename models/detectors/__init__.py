@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from models.detectors.boxes import Box, Detector, FaceFrame
+from schemas import defaults
 from schemas.errors import UsageError
 
-__all__ = ["DEFAULT_MIN_FACE", "DETECTORS", "Box", "Detector", "DetectorKind", "FaceFrame", "make_detector"]
-
-DEFAULT_MIN_FACE: Final = 0.08
+__all__ = ["DETECTORS", "Box", "Detector", "DetectorKind", "FaceFrame", "make_detector"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def get_detector(name: str) -> DetectorKind:
 
 
 def make_detector(
-    name: str, min_face: float = DEFAULT_MIN_FACE, weights: str | Path | None = None
+    name: str, min_face: float = defaults.MIN_FACE, weights: str | Path | None = None
 ) -> Detector:
     """Load a detector, ready to use.
 

@@ -21,7 +21,7 @@ from models.detectors.boxes import Box, check_image, finish, resize
 from models.detectors.tilt import roll_of
 from models.gpu import has_gpu
 from models.litert import LitertNetwork
-from models.thread_pool import cores
+from models.thread_pool import thread_pool
 from schemas.errors import UsageError
 
 _CELL: Final = 12  # pixels; side of the square that P-Net judges
@@ -123,7 +123,7 @@ class MtcnnDetector:
                 by_shape.setdefault(shape, []).append(index)
         faces: list[list[Box]] = [[] for _ in images]
         for (height, width), indices in by_shape.items():
-            shrunk = cores().map(lambda index: resize(images[index], height, width), indices)  # noqa: B023
+            shrunk = thread_pool().map(lambda index: resize(images[index], height, width), indices)  # noqa: B023
             pictures = np.stack(list(shrunk))
             found = self._detect(pictures)
             for position, index in enumerate(indices):
@@ -159,7 +159,7 @@ class MtcnnDetector:
             cells = np.argwhere(output[..., 4] > _PNET_SCORE)  # canvas, row and column
             return cells + np.array([start, 0, 0]), output[tuple(cells.T)]
 
-        parts = cores().map(scan, range(0, len(pictures), self._sizes.pnet))
+        parts = thread_pool().map(scan, range(0, len(pictures), self._sizes.pnet))
         cells, output = (np.concatenate(part) for part in zip(*parts, strict=True))
         level = layout.level_of_cell[cells[:, 1], cells[:, 2]]
         inside = level >= 0
@@ -275,7 +275,7 @@ def _judged(
         return network(crops)[: len(part.score)]
 
     count = len(found.score)
-    output = np.concatenate(list(cores().map(judge, range(0, count, size))))
+    output = np.concatenate(list(thread_pool().map(judge, range(0, count, size))))
     output[:, 4] = _probability(output[:, 4])
     # The networks learned offsets in units of a box whose last pixel counts, hence the 1.
     extent = np.tile(found.corners[:, 2:] - found.corners[:, :2] + 1, 2)

@@ -5,7 +5,7 @@ from typing import Any
 from models.architectures.registry import ARCHITECTURES, build_at_random
 from models.classify.classifier import load_network
 from models.classify.spec import find_model, shipped_weights
-from models.inspect.columns import in_columns
+from models.inspect.text_table import format_table
 from schemas.emotions import EMOTIONS
 from schemas.errors import UsageError
 
@@ -48,7 +48,7 @@ def as_text(entries: list[dict[str, Any]]) -> str:
                 entry["source"],
             )
         )
-    return "\n".join(in_columns(rows, numbers=(1, 2)))
+    return "\n".join(format_table(rows, numbers=(1, 2)))
 
 
 def network_of(name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Final
 import keras
 from PIL import Image, ImageDraw, ImageFont
 
-from models.inspect.columns import in_columns
+from models.inspect.text_table import format_table
 
 # Layers that are drawn, by a word in their class's name, with colour (Okabe and Ito's) and legend. The
 # others (activation, normalisation, dropout, padding) belong to the box before them.
@@ -57,7 +57,7 @@ def layer_table(network: keras.Model) -> str:
     total = network.count_params()
     trainable = sum(prod(weight.shape) for weight in network.trainable_weights)
     totals = f"{total:,} parameters, {trainable:,} of them trainable"
-    return "\n".join([*in_columns(rows, numbers=(3,)), totals])
+    return "\n".join([*format_table(rows, numbers=(3,)), totals])
 
 
 def _rows(network: keras.Model, prefix: str) -> Iterator[tuple[str, str, str, str, str]]:

@@ -13,7 +13,7 @@ from models.classify.output import ClassProbabilities
 from models.classify.prior import flattened_prior
 from models.classify.sharpness import Softening, sharpness, soften
 from models.training.batches import batches
-from models.training.data import HELD_OUT, FaceSet, hard_labels, held_out_rows, soft_targets
+from models.training.data import HELD_OUT, LabelledFaces, hard_labels, held_out_rows, soft_targets
 from models.training.training import fit_temperature
 
 _BATCH: Final = 256  # pictures a step
@@ -40,7 +40,7 @@ def shrunk(pictures: np.ndarray, size: int) -> np.ndarray:
     ).reshape(pictures.shape)
 
 
-def recalibrate_held_out(model: keras.Model, faces: FaceSet, labels: str, tau: float) -> keras.Model:
+def recalibrate_held_out(model: keras.Model, faces: LabelledFaces, labels: str, tau: float) -> keras.Model:
     """`recalibrate` on the held-out tenth of FER2013's Training, with the prior of the rest.
 
     faces: all of Training. labels: what the model was trained on: "ferplus", "fer2013" or "both".

@@ -18,7 +18,7 @@ _MIN_VOTES = 5  # of ten taggers, below which FER+ does not say what a face show
 
 
 @dataclass(frozen=True)
-class FaceSet:
+class LabelledFaces:
     """N labelled faces, in the order of the data they come from.
 
     images: uint8 [N, H, W, 1], grey, or [N, H, W, 3], RGB; FER2013's own are [N, 48, 48, 1].
@@ -33,11 +33,11 @@ class FaceSet:
     def __len__(self) -> int:
         return len(self.images)
 
-    def take(self, rows: np.ndarray) -> "FaceSet":
+    def take(self, rows: np.ndarray) -> "LabelledFaces":
         """The faces at these positions, or where this mask holds."""
-        return FaceSet(self.images[rows], self.fer2013[rows], self.votes[rows])
+        return LabelledFaces(self.images[rows], self.fer2013[rows], self.votes[rows])
 
-    def without(self, others: Iterable["FaceSet"]) -> "FaceSet":
+    def without(self, others: Iterable["LabelledFaces"]) -> "LabelledFaces":
         """Less the faces whose very picture is in one of the others."""
         seen = {image.tobytes() for faces in others for image in faces.images}
         return self.take(np.array([image.tobytes() not in seen for image in self.images], dtype=bool))
@@ -54,7 +54,7 @@ class FaceSet:
         return self.votes.argmax(axis=1)
 
 
-def read_parquet(path: Path, usage: str) -> FaceSet:
+def read_parquet(path: Path, usage: str) -> LabelledFaces:
     """The faces of one usage (such as Training or PublicTest) of a FER2013 Parquet file.
 
     The file has the columns usage, image (an encoded 48x48 grey picture), fer2013_label, and a vote
@@ -68,7 +68,7 @@ def read_parquet(path: Path, usage: str) -> FaceSet:
     vote_columns = [f"ferplus_{emotion}" for emotion in EMOTIONS]
     columns = ["image", "fer2013_label", *vote_columns]
     table = pq.read_table(path, columns=columns, filters=[("usage", "=", usage)])
-    return FaceSet(
+    return LabelledFaces(
         images=np.stack([_decode(data) for data in table["image"].to_pylist()])[..., None],
         fer2013=np.array(
             [EMOTIONS.index(canonical_emotion(label)) for label in table["fer2013_label"].to_pylist()],
@@ -90,7 +90,7 @@ def parquet_usages(path: Path) -> list[str]:
     return sorted(set(pq.read_table(path, columns=["usage"])["usage"].to_pylist()))
 
 
-def read_training(path: Path) -> FaceSet:
+def read_training(path: Path) -> LabelledFaces:
     """The faces of usage Training, less those whose very picture is also in PublicTest.
 
     FER2013 repeats 269 pictures in both; a figure measured on PublicTest would flatter a model that
@@ -119,7 +119,7 @@ def _decode(data: bytes) -> np.ndarray:
     return image
 
 
-def soft_targets(faces: FaceSet, labels: str) -> tuple[np.ndarray, np.ndarray]:
+def soft_targets(faces: LabelledFaces, labels: str) -> tuple[np.ndarray, np.ndarray]:
     """What a model should answer for each face, and which faces say so.
 
     labels: "ferplus" (shares of the votes), "fer2013" (that label alone) or "both" (the mean of
@@ -143,7 +143,7 @@ def soft_targets(faces: FaceSet, labels: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def targets_for(
-    faces: FaceSet, labels: str, classes: Sequence[str] = EMOTIONS
+    faces: LabelledFaces, labels: str, classes: Sequence[str] = EMOTIONS
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a model of these classes should answer for each face, and which faces are for it.
 
@@ -165,7 +165,7 @@ def targets_for(
 
 
 def hard_labels(
-    faces: FaceSet, labels: str, classes: Sequence[str] = EMOTIONS
+    faces: LabelledFaces, labels: str, classes: Sequence[str] = EMOTIONS
 ) -> tuple[np.ndarray, np.ndarray]:
     """The one class of each face that a model is measured on, and which faces have one.
 

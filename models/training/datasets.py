@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from models.training.data import FaceSet, parquet_usages, read_parquet
+from models.training.data import LabelledFaces, parquet_usages, read_parquet
 from schemas.emotions import EMOTIONS, canonical_emotion
 from schemas.errors import UsageError
 
@@ -31,9 +31,9 @@ _FERPLUS_FILE: Final = "fer2013new.csv"
 class Splits:
     """A data set's own division; None where it has no such part."""
 
-    training: FaceSet
-    validation: FaceSet | None
-    test: FaceSet | None
+    training: LabelledFaces
+    validation: LabelledFaces | None
+    test: LabelledFaces | None
 
 
 def list_usages(path: Path) -> list[str]:
@@ -53,7 +53,7 @@ def measured_usage(path: Path) -> str:
     return _first((*_TEST, *_VALIDATION), usages) or usages[0]
 
 
-def read_usage(path: Path, usage: str, size: int, channels: int, votes: Path | None = None) -> FaceSet:
+def read_usage(path: Path, usage: str, size: int, channels: int, votes: Path | None = None) -> LabelledFaces:
     """One part of a data set, with pictures of size x size and 1 (grey) or 3 (RGB) channels.
 
     votes: FER+'s file for a fer2013.csv; fer2013new.csv beside it when None, no votes without any.
@@ -71,7 +71,7 @@ def read_usage(path: Path, usage: str, size: int, channels: int, votes: Path | N
     is_csv = path.suffix.lower() == ".csv"
     faces = _read_fer2013_csv(path, usage, votes) if is_csv else read_parquet(path, usage)
     pictures = np.stack([fit_picture(image, size, channels) for image in faces.images])
-    return FaceSet(pictures, faces.fer2013, faces.votes)
+    return LabelledFaces(pictures, faces.fer2013, faces.votes)
 
 
 def read_splits(path: Path, size: int, channels: int, votes: Path | None = None) -> Splits:
@@ -85,7 +85,7 @@ def read_splits(path: Path, size: int, channels: int, votes: Path | None = None)
     if training is None:
         raise UsageError(f"'{path}' has no part to train on; it has {', '.join(usages)}.")
 
-    def read(usage: str | None) -> FaceSet | None:
+    def read(usage: str | None) -> LabelledFaces | None:
         return None if usage is None else read_usage(path, usage, size, channels, votes)
 
     validation, test = read(_first(_VALIDATION, usages)), read(_first(_TEST, usages))
@@ -122,7 +122,7 @@ def _folders(path: Path) -> list[Path]:
     return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _read_folder(path: Path, size: int, channels: int) -> FaceSet:
+def _read_folder(path: Path, size: int, channels: int) -> LabelledFaces:
     """Pictures by class; two spellings of one class may stand side by side."""
     pictures, labels = [], []
     for folder in _folders(path):
@@ -140,7 +140,7 @@ def _read_folder(path: Path, size: int, channels: int) -> FaceSet:
     if not pictures:
         raise UsageError(f"'{path}' holds no pictures in folders named after classes, such as happy/1.png.")
     votes = np.zeros((len(labels), len(EMOTIONS)), np.float32)
-    return FaceSet(np.stack(pictures), np.array(labels, np.int64), votes)
+    return LabelledFaces(np.stack(pictures), np.array(labels, np.int64), votes)
 
 
 def _read_picture(file: Path) -> np.ndarray:
@@ -167,7 +167,7 @@ def _open_csv(path: Path, wanted: str) -> pd.DataFrame:
         raise UsageError(f"'{path}' cannot be read as CSV; give {wanted}.") from error
 
 
-def _read_fer2013_csv(path: Path, usage: str, votes: Path | None) -> FaceSet:
+def _read_fer2013_csv(path: Path, usage: str, votes: Path | None) -> LabelledFaces:
     table = _read_csv(path, ["emotion", "pixels", "Usage"])
     beside = path.with_name(_FERPLUS_FILE)
     if votes is None and beside.is_file():
@@ -186,7 +186,7 @@ def _read_fer2013_csv(path: Path, usage: str, votes: Path | None) -> FaceSet:
         pictures = np.array([_parse_pixels(text) for text in chosen["pixels"]])
     except (ValueError, OverflowError) as error:
         raise UsageError(wrong) from error
-    return FaceSet(pictures, labels, counts[rows])
+    return LabelledFaces(pictures, labels, counts[rows])
 
 
 def _parse_pixels(text: str) -> np.ndarray:

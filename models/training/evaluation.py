@@ -24,7 +24,7 @@ from sklearn.metrics import (
 from models.classify.classifier import Classifier
 from models.classify.spec import find_model
 from models.training.charts import draw_confusion, draw_reliability
-from models.training.data import FaceSet, hard_labels
+from models.training.data import LabelledFaces, hard_labels
 from models.training.datasets import measured_usage, read_usage
 from schemas.emotions import EMOTIONS
 from schemas.errors import UsageError
@@ -67,7 +67,7 @@ class Measurement:
         return f"{self.model} on {self.part}, {self.labels} labels"
 
 
-def evaluate(classifier: Classifier, model: str, faces: FaceSet, part: str) -> list[Measurement]:
+def evaluate(classifier: Classifier, model: str, faces: LabelledFaces, part: str) -> list[Measurement]:
     """Measure a model against the data's own labels, and against FER+'s where its taggers agreed.
 
     Faces of classes that the model does not know are left out. model, part: what to call them.

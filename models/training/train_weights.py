@@ -36,7 +36,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.architectures.resnet48 import BLOCKS, MEAN, SCALE
-from models.training.data import HELD_OUT, FaceSet, held_out_rows, read_training, soft_targets
+from models.training.data import HELD_OUT, LabelledFaces, held_out_rows, read_training, soft_targets
 from schemas.errors import UsageError
 
 START_SHA256: Final = "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031"
@@ -243,7 +243,7 @@ class TrainingData:
     counts: list[Tensor]
 
 
-def training_data(faces: FaceSet) -> TrainingData:
+def training_data(faces: LabelledFaces) -> TrainingData:
     """The faces with the targets of both heads."""
     labels = [soft_targets(faces, head) for head in _HEADS]
     return TrainingData(

@@ -20,7 +20,7 @@ from models.classify.prior import flattened_prior
 from models.training.augmentation import augmentation
 from models.training.batches import batches
 from models.training.charts import draw_counts, draw_curves, draw_grid
-from models.training.data import FaceSet, hard_labels, held_out_rows, targets_for
+from models.training.data import LabelledFaces, hard_labels, held_out_rows, targets_for
 from models.training.datasets import measured_usage, read_splits
 from models.training.evaluation import evaluate, write_evaluation
 from models.training.fitting import Examples, class_weights, fit, with_class_logits
@@ -155,7 +155,7 @@ def calibrated(
     return keras.Model(network.input, head(network.output), name=architecture.name)
 
 
-def _examples(faces: FaceSet, recipe: Recipe, architecture: Architecture) -> Examples:
+def _examples(faces: LabelledFaces, recipe: Recipe, architecture: Architecture) -> Examples:
     targets, known = targets_for(faces, recipe.labels, architecture.classes)
     return Examples(faces.images[known], targets[known])
 
@@ -175,7 +175,7 @@ def _claim_folder(out: Path, config: TrainingConfig) -> None:
 
 
 def _write_counts(
-    parts: Mapping[str, FaceSet], recipe: Recipe, architecture: Architecture, out: Path
+    parts: Mapping[str, LabelledFaces], recipe: Recipe, architecture: Architecture, out: Path
 ) -> None:
     counts = {}
     for part, faces in parts.items():

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from models.classify.classifier import Classifier
+from models.classify.classifier import Classifier, load_classifier
 from models.classify.spec import find_model
 from models.detectors import DETECTORS, Detector, make_detector
+from schemas import defaults
 from schemas.errors import UsageError
+from transforms.faces.analyzer import Analyzer
 from transforms.timelines.smoothing import SMOOTHING_METHODS
-
-DEFAULT_DETECTOR, DEFAULT_SMOOTHING = "mtcnn", "hmm"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Engines:
     Raises UsageError when either cannot be used.
     """
 
-    def __init__(self, model: str = "default", detector_weights: Path | None = None) -> None:
+    def __init__(self, model: str = defaults.MODEL, detector_weights: Path | None = None) -> None:
         self._weights = detector_weights
         shipped = resources.files("models") / "weights"
         names = sorted(path.name for path in shipped.iterdir() if path.name.endswith(".keras"))
@@ -57,8 +57,8 @@ class Engines:
         ]
         return {
             "model": _with_first(list(self._models), self._first),
-            "detector": _with_first(detectors, DEFAULT_DETECTOR),
-            "smoothing": _with_first(list(SMOOTHING_METHODS), DEFAULT_SMOOTHING),
+            "detector": _with_first(detectors, defaults.DETECTOR),
+            "smoothing": _with_first(list(SMOOTHING_METHODS), defaults.SMOOTHING),
         }
 
     def check(self, asked: dict[str, str]) -> Choice:
@@ -80,19 +80,18 @@ class Engines:
         weights = self._weights_of(choice.detector)
         return ["--detector", choice.detector, *(["--detector-weights", str(weights)] if weights else [])]
 
-    def classifier(self, choice: Choice) -> Classifier:
-        """The chosen model, loaded."""
-        if choice.model not in self._classifiers:
-            self._classifiers[choice.model] = Classifier(find_model(self._models[choice.model]))
-        return self._classifiers[choice.model]
+    def analyzer(self, choice: Choice, min_face: float) -> Analyzer:
+        """The chosen detector and model, loaded.
 
-    def detector(self, choice: Choice, min_face: float) -> Detector:
-        """The chosen detector for faces of at least this part of a picture's shorter side, loaded."""
+        min_face: the smallest face, as a part of a picture's shorter side.
+        """
+        if choice.model not in self._classifiers:
+            self._classifiers[choice.model] = load_classifier(self._models[choice.model])
         key = choice.detector, min_face
         if key not in self._detectors:
             weights = self._weights_of(choice.detector)
             self._detectors[key] = make_detector(choice.detector, min_face, weights)
-        return self._detectors[key]
+        return Analyzer(self._detectors[key], self._classifiers[choice.model])
 
     def _weights_of(self, detector: str) -> Path | None:
         return self._weights if DETECTORS[detector].takes_weights else None

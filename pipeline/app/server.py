@@ -27,7 +27,6 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from models.detectors import DEFAULT_MIN_FACE
 from pipeline.app.engines import Choice, Engines
 from pipeline.app.guard import Guard, is_loopback
 from pipeline.app.jobs import Jobs
@@ -44,13 +43,14 @@ from pipeline.app.uploads import (
     receive,
     video_ending,
 )
-from pipeline.draw.overlay import draw_face
+from pipeline.draw.overlay import draw_analyzed
 from pipeline.live.live import LiveFaces
+from schemas import defaults
 from schemas.emotions import COLORS, EMOTIONS
 from schemas.errors import UnreadablePictureError, UsageError
-from transforms.faces.pictures import find_faces, read_picture
+from transforms.faces.analyzer import find_faces
+from transforms.faces.pictures import read_picture
 
-LIVE_MIN_FACE: Final = 0.15  # of the shorter side: who is before a camera is near it, and larger is faster
 MAX_LIVE: Final = 2
 """Webcam pages served at a time."""
 
@@ -101,10 +101,10 @@ class App:
             self._inference.shutdown(wait=False, cancel_futures=True)
 
     def _warm_up(self, choice: Choice) -> None:
-        classifier = self._engines.classifier(choice)
-        size, channels = classifier.spec.input_size, classifier.spec.channels
-        classifier.predict_emotions(np.zeros((1, size, size, channels), np.uint8))
-        self._engines.detector(choice, LIVE_MIN_FACE).detect([np.zeros((480, 640, 3), np.uint8)])
+        analyzer = self._engines.analyzer(choice, defaults.LIVE_MIN_FACE)
+        size, channels = analyzer.spec.input_size, analyzer.spec.channels
+        analyzer.classifier.predict_emotions(np.zeros((1, size, size, channels), np.uint8))
+        analyzer.detector.detect([np.zeros((480, 640, 3), np.uint8)])
 
     async def _infer(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._inference, function, *arguments)
@@ -137,10 +137,8 @@ class App:
 
     def _look_at_picture(self, content: BytesIO, choice: Choice) -> dict[str, Any]:
         image = read_picture(content)
-        detector = self._engines.detector(choice, DEFAULT_MIN_FACE)
-        faces = find_faces(image, detector, self._engines.classifier(choice))
-        for number, face in reversed(list(enumerate(faces, 1))):  # the surest over the others
-            draw_face(image, np.array(face.box[:4]), f"#{number}", face.probabilities)
+        faces = find_faces(image, self._engines.analyzer(choice, defaults.MIN_FACE))
+        draw_analyzed(image, faces)
         quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
         _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
         return {
@@ -202,9 +200,8 @@ class App:
 
     async def _serve_frames(self, socket: WebSocket, choice: Choice) -> None:
         """Answer each JPEG with the faces in it. No frame outlives its answer and the search under way."""
-        detector = await self._infer(self._engines.detector, choice, LIVE_MIN_FACE)
-        classifier = await self._infer(self._engines.classifier, choice)
-        faces = LiveFaces(detector, classifier, choice.smoothing, beside=self._inference)
+        analyzer = await self._infer(self._engines.analyzer, choice, defaults.LIVE_MIN_FACE)
+        faces = LiveFaces(analyzer, choice.smoothing, beside=self._inference)
         with ThreadPoolExecutor(1, thread_name_prefix="webcam") as thread:
             start_ns = time.monotonic_ns()
             await socket.send_json({"ready": True})

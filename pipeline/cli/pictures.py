@@ -36,17 +36,15 @@ def predict(images: tuple[str, ...], crop: bool, annotate: str | None, as_json: 
 
     unread = 0
     with chatter_to(os.devnull) as terminal:
-        from pipeline.commands.predict import PictureTable, as_json_line, load_tools, plan_tasks
+        from pipeline.commands.predict import PictureTable, as_json_line, load_analyzer, plan_tasks
         from pipeline.commands.predict import predict as predict_all
 
         tasks = plan_tasks(images, annotate)
-        classifier, detector = load_tools(crop, **tools)
-        table = PictureTable(
-            max(len(task.picture) for task in tasks), classifier.spec.classes, boxes=not crop
-        )
+        analyzer = load_analyzer(crop, **tools)
+        table = PictureTable(max(len(task.picture) for task in tasks), analyzer.spec.classes, boxes=not crop)
         if not as_json:
             click.echo(table.head())
-        for prediction in predict_all(tasks, classifier, detector):
+        for prediction in predict_all(tasks, analyzer):
             if prediction.error:
                 unread += 1
                 click.echo(f"affectline: {prediction.picture}: {prediction.error}", file=terminal)
@@ -93,9 +91,9 @@ def features(image: str, output: str, layer: str | None, crop: bool, **tools: An
 
     with chatter_to(os.devnull):
         from pipeline.commands.explain import explain_features
-        from pipeline.commands.predict import load_tools
+        from pipeline.commands.predict import load_analyzer
 
-        done = explain_features(image, *load_tools(crop, **tools), layer, output)
+        done = explain_features(image, load_analyzer(crop, **tools), layer, output)
     click.echo(done)
 
 
@@ -113,7 +111,7 @@ def gradcam(image: str, output: str, layer: str | None, crop: bool, **tools: Any
 
     with chatter_to(os.devnull):
         from pipeline.commands.explain import explain_gradcam
-        from pipeline.commands.predict import load_tools
+        from pipeline.commands.predict import load_analyzer
 
-        done = explain_gradcam(image, *load_tools(crop, **tools), layer, output)
+        done = explain_gradcam(image, load_analyzer(crop, **tools), layer, output)
     click.echo(done)

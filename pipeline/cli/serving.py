@@ -8,11 +8,12 @@ import click
 from pipeline.cli.extras import needs_extra
 from pipeline.cli.options import FACE_OPTIONS, debug_option, options_of
 from pipeline.run.options import SettingsOptions
+from schemas import defaults
 
 
 @click.command()
 @click.argument("source")
-@options_of(SettingsOptions, *FACE_OPTIONS, "smoothing", "window", min_face=0.15)
+@options_of(SettingsOptions, *FACE_OPTIONS, "smoothing", "window", min_face=defaults.LIVE_MIN_FACE)
 @click.option("-o", "--output", metavar="FILE.mp4", help="Write the frames with what was seen drawn in.")
 @debug_option
 def live(

@@ -56,7 +56,7 @@ def run(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Say what a run over INPUTS would take; nothing is written."""
-    from pipeline.run.plan import describe, make_plan
+    from pipeline.run.plan import make_plan, plan_lines
     from pipeline.run.request import check_settings
     from pipeline.run.stderr import chatter_to
     from transforms.video.inputs import find_videos
@@ -68,7 +68,7 @@ def plan(inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     if as_json:
         click.echo(json.dumps(asdict(planned), indent=2))
     else:
-        for line in describe(planned):
+        for line in plan_lines(planned):
             click.echo(line)
 
 
@@ -78,11 +78,11 @@ def plan(inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
 @debug_option
 def resmooth(out: str, smoothing: str, window: float | None) -> None:
     """Track and smooth the tables in DIR again from their raw columns."""
-    from pipeline.commands.resmooth import resmooth as resmooth_all
+    from pipeline.commands.resmooth import resmooth_folder
     from pipeline.run.request import check_smoothing
 
     check_smoothing(smoothing)
-    click.echo(f"{resmooth_all(out, smoothing, window)} videos smoothed again with {smoothing}.")
+    click.echo(f"{resmooth_folder(out, smoothing, window)} videos smoothed again with {smoothing}.")
 
 
 @click.command()
@@ -145,9 +145,9 @@ def compact(out: str) -> None:
     from tqdm import tqdm
 
     from pipeline.commands.compact import compact as gather
-    from pipeline.commands.compact import describe
+    from pipeline.commands.compact import compact_lines
 
     with tqdm(unit=" steps", disable=None, leave=False) as bar:
         done = gather(out, bar.update)
-    for line in describe(done):
+    for line in compact_lines(done):
         click.echo(line)

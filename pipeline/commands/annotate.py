@@ -1,6 +1,5 @@
 """`affectline annotate`: a video with everything that the tables say of its faces drawn into it."""
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -16,28 +15,22 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from tqdm import tqdm
 
-from pipeline.draw.mp4 import Mp4Writer, Sound, open_mp4
-from pipeline.draw.overlay import draw_face
+from models.detectors import Box
+from pipeline.draw.mp4 import Mp4Writer, Sound, check_output, open_mp4
+from pipeline.draw.overlay import draw_tracked
 from schemas.elements import Video
 from schemas.emotions import EMOTIONS
 from schemas.errors import RunError, UnreadableVideoError, UsageError
-from transforms.remote import LocalCopies, is_remote
+from transforms.faces.analyzer import TrackedFace
+from transforms.remote import LocalCopies
+from transforms.tables.arrays import stack_columns
 from transforms.tables.rows import has_rows, read_rows
 from transforms.video.decoder import Decoder
 from transforms.video.files import open_video
-from transforms.video.inputs import find_videos, video_id
-from transforms.video.records import Probe, SampledFrame, Summary
+from transforms.video.inputs import find_video, video_id
+from transforms.video.records import Probe, SampledFrame, SegmentSummary
 
 _EVERY_FRAME = Fraction(0)
-
-
-@dataclass(frozen=True)
-class ShownFace:
-    """A face at one instant."""
-
-    track_id: int
-    box: np.ndarray  # float [4]: x, y, w, h
-    probabilities: np.ndarray  # float [7], in the order of EMOTIONS; nan: a class the model does not know
 
 
 class FacesInTime:
@@ -52,14 +45,15 @@ class FacesInTime:
         """Take one video's rows of the two tables."""
         order = np.argsort(samples["pts_us"].to_numpy(), kind="stable")
         self._pts_us = samples["pts_us"].to_numpy()[order]
-        self._at: list[dict[int, ShownFace]] = [{} for _ in self._pts_us]
-        boxes = _columns(timelines, "xywh")
-        probabilities = _columns(timelines, EMOTIONS)
+        self._at: list[dict[int, TrackedFace]] = [{} for _ in self._pts_us]
+        boxes = stack_columns(timelines, (*"xywh", "score"))
+        probabilities = stack_columns(timelines, EMOTIONS)
         places = np.searchsorted(self._pts_us, timelines["pts_us"].to_numpy())
         for row, track in enumerate(timelines["track_id"].to_pylist()):
-            self._at[places[row]][track] = ShownFace(track, boxes[row], probabilities[row])
+            box = Box(*boxes[row].tolist())
+            self._at[places[row]][track] = TrackedFace(box, probabilities[row], track)
 
-    def at(self, pts_us: int) -> list[ShownFace]:
+    def at(self, pts_us: int) -> list[TrackedFace]:
         """The faces `pts_us` microseconds after time zero, by track."""
         before = int(np.searchsorted(self._pts_us, pts_us, side="right")) - 1
         if before < 0:
@@ -79,16 +73,12 @@ class FacesInTime:
         ]
 
 
-def _between(first: ShownFace, second: ShownFace, part: float) -> ShownFace:
-    return ShownFace(
-        first.track_id,
-        first.box + part * (second.box - first.box),
-        first.probabilities + part * (second.probabilities - first.probabilities),
-    )
+def _between(first: TrackedFace, second: TrackedFace, part: float) -> TrackedFace:
+    def mix(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return one + part * (other - one)
 
-
-def _columns(table: pa.Table, names: Sequence[str]) -> np.ndarray:
-    return np.column_stack([table[name].to_numpy() for name in names])
+    box = Box(*mix(np.array(first.box), np.array(second.box)).tolist())
+    return TrackedFace(box, mix(first.probabilities, second.probabilities), first.track)
 
 
 @dataclass(frozen=True)
@@ -113,8 +103,8 @@ def annotate(source: str, out: str, output: str) -> Annotated:
         UsageError: the tables hold nothing of this video, or `output` cannot be written.
         RunError: no frame of the video can be read.
     """
-    video = _find(source)
-    _check_output(output, video)
+    video = find_video(source)
+    check_output(output, video.uri)
     name, row = _stored(video, out)
     faces = FacesInTime(
         read_rows(out, "samples", name),
@@ -152,36 +142,17 @@ def _draw(
         for item in decoder.read(path, 0, -1, probe.zero_pts, _EVERY_FRAME):
             if isinstance(item, SampledFrame):
                 shown = faces.at(item.pts_us)
-                # The nearest, which are the largest, are drawn over the others.
-                for face in sorted(shown, key=lambda face: face.box[2:].prod()):
-                    draw_face(item.image, face.box, f"#{face.track_id}", face.probabilities)
+                draw_tracked(item.image, shown)
                 writer.write(item.pts_us, item.image)
                 frames += 1
                 with_face += bool(shown)
                 bar.update(round(item.pts_us / 1e6, 1) - bar.n)
-            elif isinstance(item, Summary):
+            elif isinstance(item, SegmentSummary):
                 problems = item.problems
     if not frames:
         raise RunError(f"No frame could be read: {' '.join(problems)}")
     writer.finish(probe.duration_us)
     return Annotated(frames, with_face, has_sound, problems)
-
-
-def _find(source: str) -> Video:
-    videos = find_videos([source])
-    if len(videos) > 1:
-        raise UsageError(f"{source} holds {len(videos)} videos; name one.")
-    return videos[0]
-
-
-def _check_output(output: str, video: Video) -> None:
-    folder = os.path.dirname(os.path.abspath(output))
-    if is_remote(output) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise UsageError(f"{output} cannot be written; give a file in a folder of this machine.")
-    if os.path.isdir(output):
-        raise UsageError(f"{output} is a folder; give the name of the file to write.")
-    if os.path.exists(output) and os.path.exists(video.uri) and os.path.samefile(output, video.uri):
-        raise UsageError(f"{output} is the video itself; give another name.")
 
 
 def _stored(video: Video, out: str) -> tuple[str, dict[str, Any]]:

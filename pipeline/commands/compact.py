@@ -203,7 +203,7 @@ def exchange(a: str, b: str) -> None:
         )
 
 
-def describe(done: Sequence[Compacted]) -> Iterator[str]:
+def compact_lines(done: Sequence[Compacted]) -> Iterator[str]:
     """The lines to print afterwards."""
     for each in done:
         yield (

@@ -7,14 +7,14 @@ import cv2
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from models.classify.classifier import Classifier, load_network
+from models.classify.classifier import load_network
 from models.classify.crop import make_crop
 from models.classify.spec import find_model
-from models.detectors import Detector
-from models.inspect.explain import feature_maps, grad_cam, kernels
+from models.inspect.introspection import feature_maps, grad_cam, kernels
 from pipeline.commands.predict import write_picture
 from schemas.errors import UnreadablePictureError, UsageError
-from transforms.faces.pictures import crop_whole, read_picture
+from transforms.faces.analyzer import Analyzer
+from transforms.faces.pictures import read_picture
 
 _LARGEST = 1400  # pixels; sides of drawn maps and kernels stay about here, where single values allow
 _FACE = 224  # pixels; side of a drawn face
@@ -36,35 +36,31 @@ def explain_kernels(model: str, layer: str | None, output: str) -> str:
     return f"{output}: {text}."
 
 
-def explain_features(
-    image: str, classifier: Classifier, detector: Detector | None, layer: str | None, output: str
-) -> str:
+def explain_features(image: str, analyzer: Analyzer, layer: str | None, output: str) -> str:
     """Draw what a layer answers to a face into the file `output`; what was drawn, as a sentence."""
-    crop = face_of(image, classifier, detector)
-    found = feature_maps(load_network(classifier.model), crop, layer)
+    crop = crop_face(image, analyzer)
+    found = feature_maps(load_network(analyzer.classifier.model), crop, layer)
     height, width, count = found.maps.shape
     text = f"{found.layer}: {count} maps {width}x{height}, each from its lowest to its highest"
     write_picture(titled(draw_maps(found.maps), text), Path(output))
     return f"{output}: {text}."
 
 
-def explain_gradcam(
-    image: str, classifier: Classifier, detector: Detector | None, layer: str | None, output: str
-) -> str:
+def explain_gradcam(image: str, analyzer: Analyzer, layer: str | None, output: str) -> str:
     """Draw where a face speaks for each class into the file `output`; what was drawn, as a sentence."""
-    crop = face_of(image, classifier, detector)
-    found = grad_cam(load_network(classifier.model), crop, layer)
+    crop = crop_face(image, analyzer)
+    found = grad_cam(load_network(analyzer.classifier.model), crop, layer)
     face = as_picture(crop)
     tiles = [titled(face, "as the model sees it")]
-    for name, heat, probability in zip(classifier.spec.classes, found.heat, found.probabilities, strict=True):
+    for name, heat, probability in zip(analyzer.spec.classes, found.heat, found.probabilities, strict=True):
         tiles.append(titled(draw_heat(face, heat), f"{name} {probability:.1%}"))
     text = f"Grad-CAM at {found.layer}, each class from nothing to its own strongest"
     write_picture(titled(_in_grid(tiles, min(4, len(tiles))), text), Path(output))
     return f"{output}: {text}."
 
 
-def face_of(image: str, classifier: Classifier, detector: Detector | None) -> np.ndarray:
-    """The surest face in a picture, or the whole picture without a detector, as the model wants it.
+def crop_face(image: str, analyzer: Analyzer) -> np.ndarray:
+    """The surest face in a picture file, as the model wants it.
 
     Returns uint8 [input_size, input_size, channels]. Raises UsageError when there is none.
     """
@@ -72,12 +68,10 @@ def face_of(image: str, classifier: Classifier, detector: Detector | None) -> np
         picture = read_picture(image)
     except UnreadablePictureError as error:
         raise UsageError(f"{image}: {error}") from error
-    if detector is None:
-        return crop_whole(picture, classifier.spec)
-    [boxes] = detector.detect([picture])
+    [boxes] = analyzer.detector.detect([picture])
     if not boxes:
         raise UsageError(f"No face was found in {image}; if it is a face from edge to edge, add --crop.")
-    return make_crop(picture, boxes[0].frame, classifier.spec)
+    return make_crop(picture, boxes[0].frame, analyzer.spec)
 
 
 def as_picture(crop: np.ndarray) -> np.ndarray:

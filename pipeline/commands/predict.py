@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from models.classify.classifier import Classifier
-from models.classify.spec import find_model
-from models.detectors import Detector, make_detector
-from pipeline.draw.overlay import draw_face
+from pipeline.draw.overlay import draw_analyzed
 from schemas.emotions import EMOTIONS
 from schemas.errors import UnreadablePictureError, UsageError
-from transforms.faces.pictures import PictureFace, find_faces, list_pictures, read_picture, whole_face
+from transforms.faces.analyzer import AnalyzedFace, Analyzer, find_faces
+from transforms.faces.pictures import list_pictures, read_picture
 
 _JPEG_QUALITY = 92  # of 100
 
@@ -29,7 +27,7 @@ class Prediction:
     picture: str  # its path
     width: int | None  # upright pixels; None when it cannot be read
     height: int | None
-    faces: Sequence[PictureFace]
+    faces: Sequence[AnalyzedFace]
     error: str | None = None  # one sentence when it cannot be read
 
 
@@ -81,20 +79,13 @@ def _drawable(name: str) -> str:
     return name if Path(name).suffix.lower() in _writable() else name + ".png"
 
 
-def load_tools(
-    whole: bool, *, model: str, detector: str, detector_weights: str | None, min_face: float
-) -> tuple[Classifier, Detector | None]:
-    """The model and the detector by their names or files; UsageError when one cannot be had.
-
-    whole: pictures are faces from edge to edge, so that no detector is needed.
-    """
-    spec = find_model(model)  # before the slow part
-    found = None if whole else make_detector(detector, min_face, detector_weights)
-    return Classifier(spec), found
+def load_analyzer(crop: bool, *, model: str, **detector: Any) -> Analyzer:
+    """As `Analyzer.load`; with `crop`, pictures are faces from edge to edge and no detector is loaded."""
+    return Analyzer.load_for_crops(model) if crop else Analyzer.load(model, **detector)
 
 
-def predict(tasks: Sequence[Task], classifier: Classifier, detector: Detector | None) -> Iterator[Prediction]:
-    """Look at each picture; with no detector, each is taken for a face from edge to edge.
+def predict(tasks: Sequence[Task], analyzer: Analyzer) -> Iterator[Prediction]:
+    """Look at each picture.
 
     A picture that cannot be read is told with its error, and the others go on. Raises UsageError when an
     annotated copy cannot be written.
@@ -105,18 +96,12 @@ def predict(tasks: Sequence[Task], classifier: Classifier, detector: Detector | 
         except UnreadablePictureError as error:
             yield Prediction(task.picture, None, None, [], str(error))
             continue
-        faces = find_faces(image, detector, classifier) if detector else [whole_face(image, classifier)]
+        faces = find_faces(image, analyzer)
         height, width = image.shape[:2]
         if task.annotated:
-            _draw(image, faces, task.annotated)
+            draw_analyzed(image, faces)
+            write_picture(image, task.annotated)
         yield Prediction(task.picture, width, height, faces)
-
-
-def _draw(image: np.ndarray, faces: Sequence[PictureFace], path: Path) -> None:
-    # The first, which is the surest, is drawn over the others.
-    for number, face in reversed(list(enumerate(faces, 1))):
-        draw_face(image, np.array(face.box[:4]), f"#{number}", face.probabilities)
-    write_picture(image, path)
 
 
 def write_picture(image: np.ndarray, path: Path) -> None:

@@ -9,10 +9,10 @@ from pipeline.run.lock import locked
 from schemas.errors import UsageError
 from transforms.tables.files import clear_scratch
 from transforms.tables.rows import compacted, list_video_ids
-from transforms.timelines.resmooth import resmooth_video
+from transforms.timelines.stored import resmooth_video
 
 
-def resmooth(out: str, smoothing: str, window_s: float | None) -> int:
+def resmooth_folder(out: str, smoothing: str, window_s: float | None) -> int:
     """Track and smooth all finished videos below `out` again; how many there were.
 
     Raises UsageError when there is none, they are compacted, or another run has the folder.

@@ -15,6 +15,8 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from schemas.errors import UsageError
+from transforms.remote import is_remote
 from transforms.video.clock import CLOCK_SET_BACK_S
 
 _MICROSECOND = Fraction(1, 1_000_000)
@@ -27,6 +29,17 @@ _AAC_BITS_PER_CHANNEL = 96_000
 _AUDIO_BLOCK = 1024
 # Sound that is this much early or late is moved; less is a container's rounding.
 _DRIFT_S = Fraction(1, 25)
+
+
+def check_output(output: str, source: str) -> None:
+    """UsageError unless a file of that name can be written and is not the video `source` itself."""
+    folder = os.path.dirname(os.path.abspath(output))
+    if is_remote(output) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise UsageError(f"{output} cannot be written; give a file in a folder of this machine.")
+    if os.path.isdir(output):
+        raise UsageError(f"{output} is a folder; give the name of the file to write.")
+    if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
+        raise UsageError(f"{output} is the video itself; give another name.")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Drawing on a picture what is known of a face: box, track number, label, confidence, emotions as bars."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from schemas.emotions import COLORS, EMOTIONS
+from transforms.faces.analyzer import AnalyzedFace, TrackedFace
 
 _PALETTE = np.array([ImageColor.getrgb(COLORS[emotion]) for emotion in EMOTIONS], np.float64)
 _FAINTEST = 0.3  # of a colour's brightness, so that an unsure label's box can still be seen
@@ -23,12 +25,12 @@ def confidence_color(emotion: int, confidence: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def draw_face(image: np.ndarray, box: np.ndarray, name: str, probabilities: np.ndarray) -> None:
+def draw_face(image: np.ndarray, box: Sequence[float], name: str, probabilities: np.ndarray) -> None:
     """Draw one face onto uint8 RGB [H, W, 3], in place.
 
     Args:
         image: the picture.
-        box: float [4]: x, y, w, h in pixels; may reach over the edges.
+        box: begins with x, y, w, h in pixels; may reach over the edges.
         name: stands before the label, such as a track's number.
         probabilities: float [7] in the order of EMOTIONS; the largest is the label, and classes that
             are nan, which the model does not know, get no bar.
@@ -36,17 +38,29 @@ def draw_face(image: np.ndarray, box: np.ndarray, name: str, probabilities: np.n
     label = int(np.nanargmax(probabilities))
     confidence = float(probabilities[label])
     height, width = image.shape[:2]
-    left, top = round(float(box[0])), round(float(box[1]))
-    right, bottom = round(float(box[0] + box[2])), round(float(box[1] + box[3]))
+    x, y, w, h = box[:4]
+    left, top, right, bottom = round(x), round(y), round(x + w), round(y + h)
     line = max(1, round(min(height, width) / 300))
     # The dark rim keeps a light box visible on a light picture.
     cv2.rectangle(image, (left, top), (right, bottom), (0, 0, 0), 3 * line)
     cv2.rectangle(image, (left, top), (right, bottom), confidence_color(label, confidence), line)
 
     largest = max(_SMALLEST_TEXT, round(_LARGEST_TEXT * min(height, width)))
-    size = min(max(_SMALLEST_TEXT, round(_TEXT_PER_FACE * float(box[2]))), largest)
+    size = min(max(_SMALLEST_TEXT, round(_TEXT_PER_FACE * w)), largest)
     panel = _panel(f"{name} {EMOTIONS[label]} {confidence:.0%}".strip(), probabilities, size)
     _paste(image, panel, *_beside((left, top, right, bottom), panel.shape, image.shape, 2 * line))
+
+
+def draw_analyzed(image: np.ndarray, faces: Sequence[AnalyzedFace]) -> None:
+    """Draw a picture's faces onto it, in place, numbered from 1; the first, which is the surest, on top."""
+    for number, face in reversed(list(enumerate(faces, 1))):
+        draw_face(image, face.box, f"#{number}", face.probabilities)
+
+
+def draw_tracked(image: np.ndarray, faces: Sequence[TrackedFace]) -> None:
+    """Draw a frame's faces onto it, in place, with their tracks; the largest, the nearest, on top."""
+    for face in sorted(faces, key=lambda face: face.box.w * face.box.h):
+        draw_face(image, face.box, f"#{face.track}", face.probabilities)
 
 
 def _beside(

@@ -8,15 +8,14 @@ a box from one frame to the next is done here alone, since a run has no need of 
 from collections import deque
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from models.classify.classifier import Classifier
-from models.detectors import Box, Detector
+from models.detectors import Box
 from pipeline.live.following import flow_picture, follow
 from schemas.emotions import emotion_columns
-from transforms.faces.pictures import PictureFace, find_faces
+from transforms.faces.analyzer import AnalyzedFace, Analyzer, TrackedFace, find_faces
 from transforms.timelines.shots import find_shots, frame_signature
 from transforms.timelines.smoothing import smooth
 from transforms.timelines.tracking import APPEARANCE_BYTES, MAX_ABSENCE_S, describe_face, track_faces
@@ -30,24 +29,13 @@ _COAST_US: Final = 300_000  # a face that the detector misses for no longer stay
 _TRUST: Final = 0.5  # in the detector's box over the followed one, which is smooth but drifts
 
 
-@dataclass(frozen=True)
-class LiveFace(PictureFace):
-    """A face in a frame: probabilities are smoothed, and its track has a number, from 0."""
-
-    track: int
-
-    def as_json(self) -> dict[str, Any]:
-        """The face for machines, with its track."""
-        return {"track": self.track, **super().as_json()}
-
-
 @dataclass
 class _Look:
     """What one search for faces found, [n] faces."""
 
     pts_us: int
     signature: bytes
-    faces: list[PictureFace]
+    faces: list[AnalyzedFace]
     appearance: bytes
     track: np.ndarray = field(init=False)  # int64 [n]; -1: not followed
 
@@ -60,8 +48,7 @@ class LiveFaces:
 
     def __init__(
         self,
-        detector: Detector,
-        classifier: Classifier,
+        analyzer: Analyzer,
         smoothing: str,
         window_s: float | None = None,
         beside: Executor | None = None,
@@ -69,28 +56,27 @@ class LiveFaces:
         """Use these.
 
         Args:
-            detector: for this stream and, with `beside`, from that executor's thread.
-            classifier: the same.
-            smoothing: as `transforms.smoothing.smooth` takes it.
+            analyzer: for this stream and, with `beside`, from that executor's thread.
+            smoothing: as `transforms.timelines.smoothing.smooth` takes it.
             window_s: the same.
             beside: where to search for faces, so that no frame waits for it: its boxes are then carried
                 on to the frame of that time. None: the frame waits, and results depend on frames alone.
         """
-        self._detector, self._classifier = detector, classifier
+        self._analyzer = analyzer
         self._smoothing, self._window_s = smoothing, window_s
         self._beside = beside
         self._memory_us = max(_SMOOTHED_US, round(3e6 * (window_s or 0.0)))
         self._looks: deque[_Look] = deque()
         self._pending: tuple[Future[_Look], np.ndarray] | None = None  # with its flow picture
         self._started_us = -LOOK_EVERY_US
-        self._shown: dict[int, LiveFace] = {}
+        self._shown: dict[int, TrackedFace] = {}
         self._seen_us: dict[int, int] = {}  # when the detector last saw each of them
         self._picture: np.ndarray | None = None  # of the frame before
         self._pts_us = -1
         self._tracks = 0
 
-    def see(self, pts_us: int, image: np.ndarray) -> list[LiveFace]:
-        """The faces in the next frame, by track.
+    def see(self, pts_us: int, image: np.ndarray) -> list[TrackedFace]:
+        """The faces in the next frame, by track; tracks are numbered from 0.
 
         Args:
             pts_us: its time in microseconds, at least 0 and later than the last one's.
@@ -126,7 +112,7 @@ class LiveFaces:
         return done
 
     def _look(self, pts_us: int, image: np.ndarray) -> _Look:
-        faces = find_faces(image, self._detector, self._classifier)
+        faces = find_faces(image, self._analyzer)
         appearance = b"".join(describe_face(image, np.array(face.box[:4], np.float32)) for face in faces)
         return _Look(pts_us, frame_signature(image), faces, appearance)
 
@@ -200,7 +186,7 @@ class LiveFaces:
             followed = self._shown.get(track)
             if followed is not None and _overlap(box, before := np.array(followed.box[:4])) > 0.5:
                 box = before + _TRUST * (box - before)
-            self._shown[track] = LiveFace(_moved(face.box, box), self._smoothed(track), track)
+            self._shown[track] = TrackedFace(_moved(face.box, box), self._smoothed(track), track)
             self._seen_us[track] = look.pts_us
         for track, seen_us in list(self._seen_us.items()):
             if track not in self._shown or look.pts_us - seen_us > _COAST_US:
@@ -216,7 +202,7 @@ class LiveFaces:
         ]
         times = np.array([pts_us for pts_us, _ in seen], np.int64)
         raw = np.stack([probabilities for _, probabilities in seen])
-        spec = self._classifier.spec
+        spec = self._analyzer.spec
         known = emotion_columns(spec.classes)
         result = raw[-1].copy()
         result[known] = smooth(self._smoothing, times, raw[:, known], self._window_s, spec.prior)[-1]

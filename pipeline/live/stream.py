@@ -16,18 +16,16 @@ from types import FrameType
 import cv2
 import numpy as np
 
-from models.classify.classifier import Classifier
-from models.classify.spec import find_model
-from models.detectors import make_detector
-from pipeline.draw.mp4 import Mp4Writer, open_mp4
-from pipeline.draw.overlay import draw_face
-from pipeline.live.live import LiveFace, LiveFaces
+from pipeline.draw.mp4 import Mp4Writer, check_output, open_mp4
+from pipeline.draw.overlay import draw_tracked
+from pipeline.live.live import LiveFaces
 from pipeline.run.request import check_smoothing
 from schemas.errors import RunError, UnreadableVideoError, UsageError
+from transforms.faces.analyzer import Analyzer, TrackedFace
 from transforms.video.decoder import Decoder
-from transforms.video.records import SampledFrame, Summary
+from transforms.video.records import SampledFrame, SegmentSummary
 
-See = Callable[[int, np.ndarray], list[LiveFace]]
+See = Callable[[int, np.ndarray], list[TrackedFace]]
 
 _OPEN_MS, _READ_MS = 10_000, 10_000  # patience with a stream
 _GLANCE_S = 0.2  # between looks at whether to stop, while no frame comes
@@ -62,7 +60,7 @@ def read_file(path: str, problems: list[str]) -> Iterator[Frame]:
         for item in decoder.read(path, 0, -1, probe.zero_pts, Fraction(0)):
             if isinstance(item, SampledFrame):
                 yield Frame(item.pts_us, item.image)
-            elif isinstance(item, Summary):
+            elif isinstance(item, SegmentSummary):
                 problems += item.problems
 
 
@@ -124,7 +122,7 @@ class Stream:
             yield frame
 
 
-def as_json_line(frame: Frame, faces: list[LiveFace]) -> str:
+def as_json_line(frame: Frame, faces: list[TrackedFace]) -> str:
     """One JSON object on one line; docs/app.md describes it."""
     return json.dumps(
         {
@@ -152,11 +150,10 @@ def live(
     A file waits for each search for faces, so that the same file gives the same lines. A camera does not.
     """
     check_smoothing(smoothing)
-    spec = find_model(model)  # before the slow part
-    found = make_detector(detector, min_face, detector_weights)
+    analyzer = Analyzer.load(model, detector, min_face, detector_weights)
     with ThreadPoolExecutor(1, thread_name_prefix="search") as search:
         beside = search if is_stream(source) else None
-        faces = LiveFaces(found, Classifier(spec), smoothing, window_s, beside)
+        faces = LiveFaces(analyzer, smoothing, window_s, beside)
         return watch(source, faces.see, output, _print_line)
 
 
@@ -193,7 +190,7 @@ def watch(source: str, see: See, output: str | None, tell: Callable[[str], None]
         else:
             frames = read_file(source, problems)
         if output is not None:
-            _check_output(output, source)
+            check_output(output, source)
         seen, last_us = _see_all(frames, see, output, tell, stopped)
     length = f"{seen} frames ({last_us / 1e6:.1f} s)"
     if stopped.is_set():
@@ -226,8 +223,7 @@ def _see_all(
                 if writer is None:
                     size = frame.image.shape[1], frame.image.shape[0]
                     writer = stack.enter_context(open_mp4(output, size, _FRAME_RATE, Fraction(1), None))
-                for face in sorted(faces, key=lambda face: face.box.w * face.box.h):
-                    draw_face(frame.image, np.array(face.box[:4]), f"#{face.track}", face.probabilities)
+                draw_tracked(frame.image, faces)
                 writer.write(frame.pts_us, frame.image)
             seen, step_us, last_us = seen + 1, frame.pts_us - last_us, frame.pts_us
             if stopped.is_set():
@@ -250,11 +246,3 @@ def _interrupts(stopped: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _check_output(output: str, source: str) -> None:
-    folder = os.path.dirname(os.path.abspath(output))
-    if os.path.isdir(output) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise UsageError(f"{output} cannot be written; give a file in a folder that can be.")
-    if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
-        raise UsageError(f"{output} is the video itself; give another name.")

@@ -11,6 +11,7 @@ import pyarrow as pa
 from schemas.elements import DECODE_ERROR
 from schemas.emotions import EMOTIONS
 from schemas.tables import TABLES
+from transforms.tables.arrays import stack_columns
 from transforms.tables.rows import read_rows
 from transforms.timelines.gather import rows_by_track
 from transforms.timelines.tabulate import sample_spans
@@ -117,11 +118,6 @@ def read_video(out: str, video_id: str) -> VideoTables:
     return VideoTables(video_id, **{table: read_rows(out, table, video_id) for table in TABLES})
 
 
-def columns(table: pa.Table, names: Sequence[str]) -> np.ndarray:
-    """Columns of numbers as one array [rows, columns]."""
-    return np.column_stack([table[name].to_numpy() for name in names])
-
-
 def read_tracks(tables: VideoTables) -> list[Track]:
     """Every person of a video, in order of their number."""
     faces, samples = tables.timelines, tables.samples
@@ -129,9 +125,9 @@ def read_tracks(tables: VideoTables) -> list[Track]:
     sample, pts_us = faces["sample"].to_numpy(), faces["pts_us"].to_numpy()
     order = np.argsort(pts_us, kind="stable")
     track = faces["track_id"].to_numpy()[order]
-    smoothed = columns(faces, EMOTIONS)
-    raw = columns(faces, ["raw_" + emotion for emotion in EMOTIONS])
-    boxes = columns(faces, list("xywh"))
+    smoothed = stack_columns(faces, EMOTIONS)
+    raw = stack_columns(faces, ["raw_" + emotion for emotion in EMOTIONS])
+    boxes = stack_columns(faces, "xywh")
     names = np.array([EMOTIONS.index(name) for name in faces["emotion"].to_pylist()], dtype=int)
     face_spans = spans[np.searchsorted(samples["sample"].to_numpy(), sample)]
     return [

@@ -80,19 +80,19 @@ def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> O
     clear_scratch(out)
     drop_compacted(out, {video.video_id for video in pending})
     with watch(terminal, len(pending), sum(video.size_bytes for video in pending)) as progress:
-        for wave, seconds in local.waves(pending, request.options.wave_minutes * 60):
-            progress.wave(seconds, sum(video.size_bytes for video in wave))
+        for wave in local.waves(pending, request.options.wave_minutes * 60):
+            progress.wave(wave.seconds, sum(video.size_bytes for video in wave.videos))
             result = local.run_wave(
-                wave,
+                wave.videos,
                 request.settings,
                 request.model,
-                request.execution,
+                replace(request.execution, probed=wave.probed),
                 request.options.workers,
                 request.beam_options,
             )
             metrics.add_up(measured, metrics.measured(result))
-            rows += check_sums(wave, out, config_hash)
-            progress.finished(len(wave))
+            rows += check_sums(wave.videos, out, config_hash)
+            progress.finished(len(wave.videos))
             _check_failures(rows, request.options.max_failure_ratio)
     clear_scratch(out)
     return Outcome(sorted(rows, key=lambda row: row["video_id"]), len(done), measured, vanished(videos, out))

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import apache_beam as beam
 import psutil
@@ -25,37 +26,52 @@ from schemas.settings import Settings
 from transforms.remote import is_remote
 from transforms.tables.files import scratch_folder
 from transforms.video.decoder import Decoder
+from transforms.video.sampling import Probed
 
 # What a remote file's length is guessed from, since opening it would mean copying it: 1 Mbit/s.
 _BYTES_PER_SECOND = 125_000
 
 
-def waves(videos: Iterable[Video], wave_seconds: float) -> Iterator[tuple[list[Video], float]]:
-    """Cut a list of videos into waves of at most `wave_seconds`, each with its seconds of video.
+class Wave(NamedTuple):
+    """Videos that are committed together."""
+
+    videos: list[Video]
+    seconds: float  # of video
+    probed: dict[str, Probed]  # what opening those on this machine has told, by id
+
+
+def waves(videos: Iterable[Video], wave_seconds: float) -> Iterator[Wave]:
+    """Cut a list of videos into waves of at most `wave_seconds`.
 
     A longer video is a wave of its own. Lengths come from the containers, opened as they are needed.
     """
-    wave: list[Video] = []
-    total = 0.0
+    wave = Wave([], 0.0, {})
     with Decoder() as decoder:
         for video in videos:
-            seconds = _length_s(video, decoder)
-            if wave and total + seconds > wave_seconds:
-                yield wave, total
-                wave, total = [], 0.0
-            wave.append(video)
-            total += seconds
-    if wave:
-        yield wave, total
+            probed = None if is_remote(video.uri) else _probe(video, decoder)
+            seconds = _length_s(video, probed)
+            if wave.videos and wave.seconds + seconds > wave_seconds:
+                yield wave
+                wave = Wave([], 0.0, {})
+            wave.videos.append(video)
+            if probed is not None:
+                wave.probed[video.video_id] = probed
+            wave = wave._replace(seconds=wave.seconds + seconds)
+    if wave.videos:
+        yield wave
 
 
-def _length_s(video: Video, decoder: Decoder) -> float:
-    if is_remote(video.uri):
-        return video.size_bytes / _BYTES_PER_SECOND
+def _probe(video: Video, decoder: Decoder) -> Probed:
     try:
-        return decoder.probe(video.uri).duration_us / 1e6
-    except UnreadableVideoError:
-        return 0.0  # the pipeline meets the same error and writes it down
+        return decoder.probe(video.uri)
+    except UnreadableVideoError as error:
+        return error  # the pipeline writes it down
+
+
+def _length_s(video: Video, probed: Probed | None) -> float:
+    if probed is None:
+        return video.size_bytes / _BYTES_PER_SECOND
+    return 0.0 if isinstance(probed, UnreadableVideoError) else probed.duration_us / 1e6
 
 
 def run_wave(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from schemas import defaults
+
 
 def _option(
     default: Any,
@@ -22,14 +24,14 @@ def _option(
 class SettingsOptions:
     """What decides the tables' content, as a user says it."""
 
-    fps: str = _option("5", "Samples a second; 0: every frame.")
-    detector: str = _option("mtcnn", "Face detector: mtcnn, haar or yunet.")
+    fps: str = _option(defaults.FPS, "Samples a second; 0: every frame.")
+    detector: str = _option(defaults.DETECTOR, "Face detector: mtcnn, haar or yunet.")
     detector_weights: str | None = _option(None, "Weights for yunet, instead of a download.", metavar="FILE")
     min_face: float = _option(
-        0.08, "Smallest face, as a part of the frame's shorter side.", above=0, at_most=1
+        defaults.MIN_FACE, "Smallest face, as a part of the frame's shorter side.", above=0, at_most=1
     )
-    model: str = _option("default", "A shipped model's name, or a .keras file.")
-    smoothing: str = _option("hmm", "hmm, ema, median, mode or none.")
+    model: str = _option(defaults.MODEL, "A shipped model's name, or a .keras file.")
+    smoothing: str = _option(defaults.SMOOTHING, "hmm, ema, median, mode or none.")
     window: float | None = _option(
         None, "Smoothing window in seconds; each method has its own.", above=0, metavar="SECONDS"
     )

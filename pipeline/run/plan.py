@@ -7,26 +7,20 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from models.classify.classifier import Classifier
 from models.classify.spec import ModelRef
-from models.detectors import Detector
-from schemas.elements import Face, Sample, Video, VideoInfo
+from schemas.elements import Segment, Video, VideoInfo
 from schemas.errors import UnreadableVideoError
 from schemas.settings import Settings
-from transforms.faces.look import load_detector, load_model, look_at
-from transforms.faces.thumbnails import thumbnail_interval
-from transforms.remote import LocalCopies
-from transforms.tables.blocks import make_block
-from transforms.timelines.gather import gather, smooth_tracks, track
-from transforms.timelines.tabulate import tabulate, varies
-from transforms.video.chunks import chunks
-from transforms.video.decoder import Decoder
+from transforms.faces.analyzer import Analyzer
+from transforms.process import process_planned
+from transforms.timelines.gather import Timeline
+from transforms.timelines.tabulate import is_variable_rate, tabulate
 from transforms.video.records import Probe
+from transforms.video.sampling import VideoReader, video_info
 
 _TIMED_VIDEOS = 3  # of different picture sizes
 _TIMED_US = 5_000_000  # from the start of each
@@ -46,15 +40,6 @@ class Plan:
     problems: dict[str, list[str]]  # uri: one sentence each
 
 
-class _Tools(NamedTuple):
-    """What the real work is done with."""
-
-    decoder: Decoder
-    copies: LocalCopies
-    detector: Detector
-    classifier: Classifier
-
-
 @dataclass(frozen=True)
 class _Trial:
     """What the first seconds of one video cost."""
@@ -70,24 +55,19 @@ def make_plan(videos: Sequence[Video], settings: Settings, model: ModelRef) -> P
     probes: list[tuple[Video, Probe]] = []
     problems: dict[str, list[str]] = {}
     started = time.monotonic()
-    detector, classifier = load_detector(settings), load_model(model)
+    analyzer = Analyzer.load(model, settings.detector, settings.min_face, settings.detector_weights)
     start_up = time.monotonic() - started
-    copies = LocalCopies()
-    try:
-        with Decoder() as decoder:
-            for video in videos:
-                try:
-                    probe = decoder.probe(copies.path(video.uri, video.fingerprint))
-                except (UnreadableVideoError, OSError) as error:
-                    problems[video.uri] = [str(error)]
-                    continue
-                probes.append((video, probe))
-                if found := list(_notable(probe)):
-                    problems[video.uri] = found
-            tools = _Tools(decoder, copies, detector, classifier)
-            trials = [_try(video, probe, tools, settings) for video, probe in _spread(probes)]
-    finally:
-        copies.close()
+    with VideoReader() as reader:
+        for video in videos:
+            try:
+                probe = reader.probe(video)
+            except (UnreadableVideoError, OSError) as error:
+                problems[video.uri] = [str(error)]
+                continue
+            probes.append((video, probe))
+            if found := list(_notable(probe)):
+                problems[video.uri] = found
+        trials = [_try(video, probe, reader, analyzer, settings) for video, probe in _spread(probes)]
     samples = [_samples(probe, settings.sampling_rate) for _, probe in probes]
     costs = [
         min(trials, key=lambda trial: abs(trial.pixels - probe.width * probe.height)) for _, probe in probes
@@ -112,7 +92,7 @@ def make_plan(videos: Sequence[Video], settings: Settings, model: ModelRef) -> P
 def _notable(probe: Probe) -> Iterator[str]:
     """What a user may want to know of a video before it is processed."""
     yield from probe.problems
-    if varies(probe.min_step_us, probe.max_step_us):
+    if is_variable_rate(probe.min_step_us, probe.max_step_us):
         yield (
             f"The frame rate varies: {probe.min_step_us / 1000:.0f} to {probe.max_step_us / 1000:.0f} ms "
             "between frames."
@@ -135,44 +115,26 @@ def _spread(probes: Sequence[tuple[Video, Probe]]) -> list[tuple[Video, Probe]]:
     return [by_size[index] for index in chosen]
 
 
-def _try(video: Video, probe: Probe, tools: _Tools, settings: Settings) -> _Trial:
+def _try(video: Video, probe: Probe, reader: VideoReader, analyzer: Analyzer, settings: Settings) -> _Trial:
     """Do the first seconds of a video twice, since graphs are built on the way, and time the second."""
-    path = tools.copies.path(video.uri, video.fingerprint)
-    spec = tools.classifier.spec
+    segment = Segment(video, 0, 0, _TIMED_US, probe.zero_pts)
+    planned: list[VideoInfo | Segment] = [video_info(video, probe, [segment]), segment]
     for _ in range(2):
         started = time.monotonic()
-        samples: list[Sample] = []
-        faces: list[Face] = []
-        reading = tools.decoder.read(path, 0, _TIMED_US, probe.zero_pts, settings.sampling_rate)
-        for piece in chunks(reading):
-            if not isinstance(piece, list):
-                continue
-            for frame, boxes in zip(piece, tools.detector.detect([f.image for f in piece]), strict=True):
-                thumbnails = frame.sample % thumbnail_interval(settings.sampling_rate) == 0
-                sample, crops = look_at(video.video_id, frame, boxes, spec, settings.crops and thumbnails)
-                samples.append(sample)
-                if crops:
-                    raw = tools.classifier.predict_emotions(np.stack([crop.crop for crop in crops])).tolist()
-                    faces += [crop.face._replace(raw=row) for crop, row in zip(crops, raw, strict=True)]
+        timeline = process_planned(video, planned, reader, analyzer, settings)
         seconds = time.monotonic() - started
-    count = max(1, len(samples))
-    empty = _table_bytes(video, probe, [], [], settings)
+    empty = process_planned(video, [video_info(video, probe, [])], reader, analyzer, settings)
+    count = max(1, len(timeline.samples.sample))
+    bytes_per_video = _table_bytes(empty, settings)
     return _Trial(
         pixels=probe.width * probe.height,
         seconds_per_sample=seconds / count,
-        bytes_per_sample=max(0, _table_bytes(video, probe, samples, faces, settings) - empty) / count,
-        bytes_per_video=empty,
+        bytes_per_sample=max(0, _table_bytes(timeline, settings) - bytes_per_video) / count,
+        bytes_per_video=bytes_per_video,
     )
 
 
-def _table_bytes(
-    video: Video, probe: Probe, samples: list[Sample], faces: list[Face], settings: Settings
-) -> int:
-    info = VideoInfo(video.video_id, probe.width, probe.height, probe.rotation, probe.codec, 0, 0, [])
-    sample_blocks = [make_block(samples, "")] if samples else []
-    face_blocks = [make_block(faces, "")] if faces else []
-    timeline = track(gather(video, [info], [], sample_blocks, face_blocks, []))
-    timeline = smooth_tracks(timeline, settings)
+def _table_bytes(timeline: Timeline, settings: Settings) -> int:
     size = 0
     for table in tabulate(timeline, settings).values():
         sink = io.BytesIO()
@@ -188,7 +150,7 @@ def _peak_memory() -> int:
     return (own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * unit
 
 
-def describe(plan: Plan) -> Iterator[str]:
+def plan_lines(plan: Plan) -> Iterator[str]:
     """The plan as lines to print."""
     yield f"videos   {plan.readable} of {plan.videos} readable, {plan.hours:.2f} hours"
     yield f"samples  {plan.samples}"

@@ -1,6 +1,6 @@
 """What a frame contributes: its sample, its faces, and the model's picture of each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import NamedTuple
@@ -14,10 +14,11 @@ from models.detectors import Box, Detector, make_detector
 from schemas.elements import NO_FACE, OK, Face, Sample
 from schemas.errors import UsageError
 from schemas.settings import Settings
-from transforms.faces.thumbnails import make_thumbnail
+from transforms.faces.thumbnails import make_thumbnail, thumbnail_interval
 from transforms.remote import LocalCopies
 from transforms.timelines.shots import frame_signature
 from transforms.timelines.tracking import describe_face
+from transforms.video.chunks import FrameChunk
 from transforms.video.records import SampledFrame
 
 
@@ -60,6 +61,27 @@ def look_at(
         for box in boxes
     ]
     return sample, crops
+
+
+def look_at_chunk(
+    chunk: FrameChunk, found: Sequence[list[Box]], model: ModelSpec, settings: Settings
+) -> Iterator[tuple[Sample, list[FaceCrop]]]:
+    """What each frame contributes, as `look_at`; found: the boxes of each."""
+    interval = thumbnail_interval(settings.sampling_rate)
+    for frame, boxes in zip(chunk.frames, found, strict=True):
+        thumbnails = settings.crops and frame.sample % interval == 0
+        yield look_at(chunk.video_id, frame, boxes, model, thumbnails)
+
+
+def classify(crops: Sequence[FaceCrop], classifier: Classifier) -> list[Face]:
+    """One Face with its probabilities for each of at least one crop, in order.
+
+    Raises RuntimeError when the model answers for another number, ValueError as `predict_emotions` does.
+    """
+    probabilities = classifier.predict_emotions(np.stack([item.crop for item in crops]))
+    if len(probabilities) != len(crops):
+        raise RuntimeError(f"The model gave {len(probabilities)} answers for {len(crops)} faces.")
+    return [item.face._replace(raw=row) for item, row in zip(crops, probabilities.tolist(), strict=True)]
 
 
 def detect_changes(detector: Detector, images: Sequence[np.ndarray]) -> list[list[Box]]:

@@ -1,22 +1,15 @@
-"""Faces and their emotions in single pictures, by the pipeline's own detectors, crops and models."""
+"""Picture files: found in folders, and read as they should be seen."""
 
 import os
 import struct
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from models.classify.classifier import Classifier
-from models.classify.crop import make_crop
-from models.classify.spec import ModelSpec
-from models.crop_spec import CropSpec
-from models.detectors import Box, Detector, FaceFrame
-from schemas.emotions import EMOTIONS
 from schemas.errors import UnreadablePictureError, UsageError
 
 # Files of a folder that are taken for pictures. Pillow knows more endings, some of them videos'.
@@ -29,41 +22,6 @@ PICTURE_ENDINGS: Final = (
 _BROKEN: Final = (OSError, SyntaxError, ValueError, EOFError, LookupError, RuntimeError, struct.error)
 _INTEGER_MODES: Final = ("I", "I;16", "I;16L", "I;16B")
 _MOST_16_BIT: Final = 0xFFFF
-
-
-@dataclass(frozen=True)
-class PictureFace:
-    """A face in a picture and what the model says of it.
-
-    box: in pixels of the upright picture, with the detector's score. probabilities: float32 [7] in the
-    order of EMOTIONS; nan for classes that the model does not know, the others sum to 1.
-    """
-
-    box: Box
-    probabilities: np.ndarray
-
-    @property
-    def emotion(self) -> str:
-        """The most probable class."""
-        return EMOTIONS[int(np.nanargmax(self.probabilities))]
-
-    @property
-    def confidence(self) -> float:
-        """The probability of that class, 0 to 1."""
-        return float(np.nanmax(self.probabilities))
-
-    def as_json(self) -> dict[str, Any]:
-        """The face for machines: pixels, and probabilities by emotion or null."""
-        return {
-            **{name: round(value, 2) for name, value in zip("xywh", self.box[:4], strict=True)},
-            "score": round(self.box.score, 4),
-            "emotion": self.emotion,
-            "confidence": round(self.confidence, 4),
-            "probabilities": {
-                emotion: None if np.isnan(value) else round(float(value), 4)
-                for emotion, value in zip(EMOTIONS, self.probabilities, strict=True)
-            },
-        }
 
 
 def list_pictures(inputs: Iterable[str]) -> list[tuple[str, str]]:
@@ -130,34 +88,3 @@ def _as_rgb(image: Image.Image) -> np.ndarray:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.array(image.convert("RGB"))
-
-
-def find_faces(picture: np.ndarray, detector: Detector, classifier: Classifier) -> list[PictureFace]:
-    """The faces in a picture with their emotions, the surest face first.
-
-    picture: uint8 RGB [H, W, 3], upright. Raises ValueError for an array of another kind.
-    """
-    [boxes] = detector.detect([picture])
-    if not boxes:
-        return []
-    crops = np.stack([make_crop(picture, box.frame, classifier.spec) for box in boxes])
-    return [PictureFace(box, row) for box, row in zip(boxes, classifier.predict_emotions(crops), strict=True)]
-
-
-def whole_face(picture: np.ndarray, classifier: Classifier) -> PictureFace:
-    """The emotion in a picture that is a face from edge to edge, as training pictures are.
-
-    picture: uint8 RGB [H, W, 3], upright; one that is not square is completed by repeating its border.
-    The box is the whole picture, with score 1.
-    """
-    [probabilities] = classifier.predict_emotions(crop_whole(picture, classifier.spec)[None])
-    height, width = picture.shape[:2]
-    return PictureFace(Box(0.0, 0.0, float(width), float(height), 1.0), probabilities)
-
-
-def crop_whole(picture: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """The whole picture as the model wants a face: uint8 [input_size, input_size, channels]."""
-    height, width = picture.shape[:2]
-    # A picture that is a face is taken as it is, not as much tighter as the model wants it in a frame.
-    frame = FaceFrame(width / 2, height / 2, max(width, height), roll=0.0)
-    return make_crop(picture, frame, replace(spec, crop=CropSpec(scale=1.0)))

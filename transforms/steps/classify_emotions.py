@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import apache_beam as beam
-import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from models.classify.classifier import GPU_BATCH_SIZE, Classifier
@@ -13,7 +12,7 @@ from models.classify.spec import ModelRef
 from models.gpu import has_gpu
 from schemas.elements import Face
 from schemas.errors import MissingGpuError
-from transforms.faces.look import FaceCrop, load_model
+from transforms.faces.look import FaceCrop, classify, load_model
 from transforms.steps import metrics
 
 
@@ -58,15 +57,13 @@ class EmotionModelHandler(ModelHandler[FaceCrop, Face, Classifier]):
     def run_inference(
         self, batch: Sequence[FaceCrop], model: Classifier, inference_args: dict[str, Any] | None = None
     ) -> Iterable[Face]:
-        """One Face for each FaceCrop, in order; RuntimeError when the model answers for another number."""
+        """One Face for each FaceCrop, in order; see `classify`."""
         started = time.monotonic()
-        probabilities = model.predict_emotions(np.stack([item.crop for item in batch]))
-        if len(probabilities) != len(batch):
-            raise RuntimeError(f"The model gave {len(probabilities)} answers for {len(batch)} faces.")
+        faces = classify(batch, model)
         metrics.INFER_MS.update(round(1000 * (time.monotonic() - started)))
         metrics.BATCH_FILL.update(round(100 * len(batch) / model.slots(len(batch))))
         metrics.FACES.inc(len(batch))
-        return [item.face._replace(raw=row) for item, row in zip(batch, probabilities.tolist(), strict=True)]
+        return faces
 
     def get_num_bytes(self, batch: Sequence[FaceCrop]) -> int:
         """Bytes of pixels; the default would pickle every batch to know."""

@@ -15,11 +15,11 @@ from models.classify.spec import ModelSpec
 from models.detectors import Box, Detector
 from schemas.elements import Sample
 from schemas.settings import Settings
-from transforms.faces.look import FaceCrop, detect_changes, load_detector, look_at
-from transforms.faces.thumbnails import thumbnail_interval
+from transforms.faces.look import FaceCrop, detect_changes, load_detector, look_at_chunk
 from transforms.steps import metrics
 from transforms.steps.progress import advance
-from transforms.steps.sample_frames import SAMPLES, FrameChunk
+from transforms.steps.sample_frames import SAMPLES
+from transforms.video.chunks import FrameChunk
 
 
 class _DetectFaces(beam.DoFn):
@@ -31,7 +31,6 @@ class _DetectFaces(beam.DoFn):
     def __init__(self, settings: Settings, model: ModelSpec) -> None:
         self._settings = settings
         self._model = model
-        self._thumbnail_interval = thumbnail_interval(settings.sampling_rate)
 
     def setup(self) -> None:
         cv2.setNumThreads(1)  # the cores are busy with pictures of their own
@@ -68,12 +67,10 @@ class _DetectFaces(beam.DoFn):
         found, seconds = detection.result()
         metrics.DETECT_MS.update(round(1000 * seconds))
         faces = 0
-        for frame, boxes in zip(chunk.frames, found, strict=True):
-            thumbnails = self._settings.crops and frame.sample % self._thumbnail_interval == 0
-            sample, crops = look_at(chunk.video_id, frame, boxes, self._model, thumbnails)
+        for sample, crops in look_at_chunk(chunk, found, self._model, self._settings):
             yield TaggedOutput(SAMPLES, sample)
             yield from crops
-            faces += len(boxes)
+            faces += len(crops)
         metrics.SAMPLES.inc(len(chunk.frames))
         advance(chunk.advance_us / 1e6, len(chunk.frames), faces)
 

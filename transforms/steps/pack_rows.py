@@ -1,13 +1,13 @@
 """PackRows: many rows of a video in one block, which is what is grouped."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from schemas.elements import Block, Face, Sample
-from transforms.tables.blocks import BLOCK_ROWS, make_block
+from transforms.tables.blocks import Packer
 
 
 class _Pack(beam.DoFn):
@@ -15,21 +15,13 @@ class _Pack(beam.DoFn):
         self._folder = folder
 
     def start_bundle(self) -> None:
-        self._rows: dict[str, list[Sample | Face]] = {}
-        self._count = 0
+        self._packer = Packer(self._folder)
 
-    def process(self, row: Sample | Face) -> Iterator[Block]:
-        self._rows.setdefault(row.video_id, []).append(row)
-        self._count += 1
-        if self._count == BLOCK_ROWS:
-            yield from self._blocks()
-            self.start_bundle()
+    def process(self, row: Sample | Face) -> Iterable[Block]:
+        return self._packer.add(row)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        return map(GlobalWindows.windowed_value, self._blocks())
-
-    def _blocks(self) -> Iterator[Block]:
-        return (make_block(rows, self._folder) for rows in self._rows.values())  # type: ignore[arg-type]
+        return map(GlobalWindows.windowed_value, self._packer.flush())
 
 
 class Pack(beam.PTransform):

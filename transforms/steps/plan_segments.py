@@ -1,6 +1,6 @@
 """PlanSegments: open each video once and cut it into stretches that workers can take."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
 import apache_beam as beam
@@ -8,22 +8,21 @@ from apache_beam.pvalue import TaggedOutput
 
 from schemas.elements import Failure, Segment, Video, VideoInfo
 from schemas.errors import UnreadableVideoError
-from transforms.remote import LocalCopies
 from transforms.steps import metrics
-from transforms.video.decoder import Decoder
-from transforms.video.segments import cut
+from transforms.video.records import Probe
+from transforms.video.sampling import Probed, VideoReader, plan_video
 
 INFOS: Final = "infos"
 FAILURES: Final = "failures"
 
 
 class _PlanSegments(beam.DoFn):
-    def __init__(self, segment_us: int) -> None:
+    def __init__(self, segment_us: int, known: Mapping[str, Probed]) -> None:
         self._segment_us = segment_us
+        self._known = known
 
     def setup(self) -> None:
-        self._decoder = Decoder()
-        self._copies = LocalCopies()
+        self._reader = VideoReader()
 
     def process(
         self, video: Video
@@ -31,43 +30,39 @@ class _PlanSegments(beam.DoFn):
         Segment | TaggedOutput[Literal["infos"], VideoInfo] | TaggedOutput[Literal["failures"], Failure]
     ]:
         metrics.VIDEOS.inc()
-        try:
-            probe = self._decoder.probe(self._copies.path(video.uri, video.fingerprint))
-        except (UnreadableVideoError, OSError) as error:
-            metrics.count_failure("PlanSegments")
-            kind, message = type(error).__name__, str(error)
-            row = Failure(video.video_id, video.uri, "PlanSegments", None, kind, message)
-            yield TaggedOutput(FAILURES, row)
-            return
-        segments = cut(video, probe, self._segment_us)
-        info = VideoInfo(
-            video_id=video.video_id,
-            width=probe.width,
-            height=probe.height,
-            rotation=probe.rotation,
-            codec=probe.codec,
-            duration_us=probe.duration_us,
-            segments=len(segments),
-            problems=probe.problems,
-        )
-        yield TaggedOutput(INFOS, info)
-        yield from segments
+        for item in plan_video(video, self._probe, self._segment_us):
+            if isinstance(item, Segment):
+                yield item
+            elif isinstance(item, VideoInfo):
+                yield TaggedOutput(INFOS, item)
+            else:
+                metrics.count_failure(item.stage)
+                yield TaggedOutput(FAILURES, item)
+
+    def _probe(self, video: Video) -> Probe:
+        probed = self._known.get(video.video_id)
+        if isinstance(probed, UnreadableVideoError):
+            raise probed
+        return probed or self._reader.probe(video)
 
     def teardown(self) -> None:
-        self._decoder.close()
-        self._copies.close()
+        self._reader.close()
 
 
 class PlanSegments(beam.PTransform):
     """PCollection[Video] → Segments (main), VideoInfos (`infos`), Failures (`failures`)."""
 
-    def __init__(self, segment_us: int) -> None:
-        """Cut every `segment_us` microseconds; 0 keeps each video whole."""
+    def __init__(self, segment_us: int, known: Mapping[str, Probed]) -> None:
+        """Cut every `segment_us` microseconds; 0 keeps each video whole.
+
+        known: what opening some of the videos has told already, by their id.
+        """
         super().__init__()
         self._segment_us = segment_us
+        self._known = known
 
     def expand(self, videos: beam.PCollection[Video]) -> beam.pvalue.DoOutputsTuple:
         """Wire the step."""
-        return videos | beam.ParDo(_PlanSegments(self._segment_us)).with_outputs(
+        return videos | beam.ParDo(_PlanSegments(self._segment_us, self._known)).with_outputs(
             INFOS, FAILURES, main="segments"
         )

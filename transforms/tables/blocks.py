@@ -34,6 +34,27 @@ def make_block(rows: Sequence[Sample] | Sequence[Face], folder: str) -> Block:
     return Block(video_ids[0], b"" if folder else sink.getvalue().to_pybytes(), path)
 
 
+class Packer:
+    """Puts rows of one kind, of one or many videos, into blocks of one video each."""
+
+    def __init__(self, folder: str) -> None:
+        """Make blocks as `make_block` does."""
+        self._folder = folder
+        self._rows: dict[str, list[Sample | Face]] = {}
+        self._count = 0
+
+    def add(self, row: Sample | Face) -> list[Block]:
+        """Take a row in; the blocks that are complete by it, mostly none."""
+        self._rows.setdefault(row.video_id, []).append(row)
+        self._count += 1
+        return self.flush() if self._count == BLOCK_ROWS else []
+
+    def flush(self) -> list[Block]:
+        """The blocks of all rows that were taken in since the last ones."""
+        held, self._rows, self._count = self._rows, {}, 0
+        return [make_block(rows, self._folder) for rows in held.values()]  # type: ignore[arg-type]
+
+
 def _read(block: Block) -> pa.Table:
     source = pa.memory_map(block.path) if block.path else pa.BufferReader(block.content)
     return pa.ipc.open_file(source).read_all()

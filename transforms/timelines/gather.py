@@ -10,6 +10,7 @@ from schemas.elements import DECODE_ERROR, NO_FACE, OK, Block, Failure, SegmentE
 from schemas.emotions import EMOTIONS, emotion_columns
 from schemas.errors import IncompleteVideoError
 from schemas.settings import Settings
+from transforms.tables.arrays import stack_bytes, stack_columns
 from transforms.tables.blocks import Thumbnails, read_faces, read_samples
 from transforms.timelines.shots import SIGNATURE_BYTES, find_shots
 from transforms.timelines.smoothing import smooth
@@ -56,7 +57,7 @@ class Timeline:
     ends: Sequence[SegmentEnd]
     samples: SampleColumns
     faces: FaceColumns
-    thumbnails: Sequence[bytes]  # JPEG
+    thumbnails: Sequence[bytes]  # JPEG; after tracking one a track, of those that have any
     failures: Sequence[Failure] = field(default_factory=tuple)
 
     @property
@@ -141,16 +142,15 @@ def _face_columns(faces: pa.Table, samples: SampleColumns) -> FaceColumns:
     count = len(faces)
     sample = faces["sample"].to_numpy()
     raw = faces["raw"].combine_chunks().flatten().to_numpy().reshape(count, len(EMOTIONS))
-    appearance = np.frombuffer(b"".join(faces["appearance"].to_pylist()), dtype=np.uint8)
     # A face without its sample is found by _check; until then any shot will do.
     shots = np.append(samples.shot, np.int32(-1))
     return FaceColumns(
         sample=sample,
         pts_us=faces["pts_us"].to_numpy(),
-        boxes=np.column_stack([faces[name].to_numpy() for name in "xywh"]).astype(np.float32),
+        boxes=stack_columns(faces, "xywh").astype(np.float32),
         score=faces["score"].to_numpy().astype(np.float32),
         raw=raw,
-        appearance=appearance.reshape(count, APPEARANCE_BYTES),
+        appearance=stack_bytes(faces["appearance"], APPEARANCE_BYTES),
         thumbnail=np.where(faces["pictured"].to_numpy(), np.arange(count), -1),
         shot=shots[np.searchsorted(samples.sample, sample)],
         track=np.full(count, -1, dtype=np.int32),
@@ -195,12 +195,28 @@ def track(timeline: Timeline) -> Timeline:
         for row in np.flatnonzero(ids < 0)
     ]
     kept = replace(faces, track=ids).take(np.flatnonzero(ids >= 0))
+    kept, thumbnails = _clearest_thumbnails(kept, timeline.thumbnails)
     return replace(
         timeline,
         faces=kept,
+        thumbnails=thumbnails,
         samples=_recount(samples, kept),
         failures=sorted([*timeline.failures, *dropped], key=_place),
     )
+
+
+def _clearest_thumbnails(faces: FaceColumns, thumbnails: Sequence[bytes]) -> tuple[FaceColumns, list[bytes]]:
+    """The faces with one thumbnail a track: of the face that is large and surely one."""
+    kept: list[bytes] = []
+    number = np.full(len(faces.sample), -1)
+    for rows in rows_by_track(faces.track):
+        pictured = rows[faces.thumbnail[rows] >= 0]
+        if len(pictured):
+            clearness = faces.score[pictured] * faces.boxes[pictured, 2:].prod(axis=1)
+            best = pictured[clearness.argmax()]
+            number[best] = len(kept)
+            kept.append(thumbnails[int(faces.thumbnail[best])])
+    return replace(faces, thumbnail=number), kept
 
 
 def _recount(samples: SampleColumns, faces: FaceColumns) -> SampleColumns:

@@ -30,7 +30,7 @@ _LONGEST_SPAN = 2.0
 
 def tabulate(timeline: Timeline, settings: Settings) -> dict[str, pa.Table]:
     """The video's rows for each table, by table name, with explicit schemas and metadata."""
-    return in_full(
+    return with_run_metadata(
         {
             **tabulate_tracks(timeline),
             "failures": _failures(timeline),
@@ -49,7 +49,7 @@ def tabulate_tracks(timeline: Timeline) -> dict[str, pa.Table]:
     }
 
 
-def in_full(tables: dict[str, pa.Table], settings: Settings) -> dict[str, pa.Table]:
+def with_run_metadata(tables: dict[str, pa.Table], settings: Settings) -> dict[str, pa.Table]:
     """The tables with version, labels and settings in their metadata."""
     config = settings.to_json()
     return {
@@ -125,9 +125,7 @@ def _track_row(timeline: Timeline, rows: np.ndarray, spans: np.ndarray) -> dict[
     share = np.bincount(labels, weights=spans, minlength=len(EMOTIONS)) / spans.sum()
     # What the model does not know never shows, which is not the same as a share of 0.
     share[np.isnan(mean)] = np.nan
-    pictured = rows[faces.thumbnail[rows] >= 0]
-    # The clearest picture: large and surely a face.
-    best = max(pictured, key=lambda row: faces.score[row] * faces.boxes[row, 2:].prod(), default=None)
+    pictured = faces.thumbnail[rows].max()
     return {
         "track_id": int(faces.track[rows[0]]),
         "shot": int(faces.shot[rows[0]]),
@@ -139,7 +137,7 @@ def _track_row(timeline: Timeline, rows: np.ndarray, spans: np.ndarray) -> dict[
         **_by_emotion("share_", share),
         "transitions": int(np.count_nonzero(np.diff(labels))),
         "mean_confidence": float(np.average(np.nanmax(smoothed, axis=1), weights=spans)),
-        "thumbnail": None if best is None else timeline.thumbnails[int(faces.thumbnail[best])],
+        "thumbnail": timeline.thumbnails[int(pictured)] if pictured >= 0 else None,
     }
 
 
@@ -168,7 +166,7 @@ def _videos(timeline: Timeline, settings: Settings) -> pa.Table:
         "rotation": info.rotation if info else None,
         "codec": info.codec if info else None,
         "is_vfr": (
-            varies(min(shortest for shortest, _ in steps), max(longest for _, longest in steps))
+            is_variable_rate(min(shortest for shortest, _ in steps), max(longest for _, longest in steps))
             if steps
             else None
         ),
@@ -190,7 +188,7 @@ def _videos(timeline: Timeline, settings: Settings) -> pa.Table:
     return pa.Table.from_pylist([row], VIDEOS)
 
 
-def varies(min_step_us: int, max_step_us: int) -> bool:
+def is_variable_rate(min_step_us: int, max_step_us: int) -> bool:
     """Whether these shortest and longest times between frames mean a variable rate."""
     return max_step_us - min_step_us > _VFR_TOLERANCE_US
 

@@ -19,7 +19,7 @@ from typing import IO, Any, Final, Self
 import numpy as np
 
 from schemas.errors import UnreadableVideoError
-from transforms.video.records import HEADER, LostSample, Probe, Progress, SampledFrame, Summary
+from transforms.video.records import HEADER, DecodingProgress, LostSample, Probe, SampledFrame, SegmentSummary
 
 # Seconds that reading may wait for the decoder for each minute of video.
 TIME_LIMIT_S: Final = 300.0
@@ -34,7 +34,7 @@ STOPPED: Final = "The decoder was stopped: a minute of video took it longer than
 # -P: no module is searched for in the working folder.
 CHILD: Final = [sys.executable, "-P", str(Path(__file__).with_name("child.py"))]
 
-Item = SampledFrame | LostSample | Progress | Summary
+Item = SampledFrame | LostSample | DecodingProgress | SegmentSummary
 
 
 class Decoder:
@@ -88,8 +88,8 @@ class Decoder:
         zero_pts: int,
         fps: Fraction,
         time_limit: float = TIME_LIMIT_S,
-    ) -> Iterator[SampledFrame | LostSample | Summary]:
-        """Samples the frames with start_us <= pts_us < end_us, in order; one Summary comes last.
+    ) -> Iterator[SampledFrame | LostSample | SegmentSummary]:
+        """Samples the frames with start_us <= pts_us < end_us, in order; one SegmentSummary comes last.
 
         Does not raise for anything that a file may hold: when the decoder crashes, hangs or gives
         up, what has come is kept, every further sample is lost, and the summary says why.
@@ -119,7 +119,7 @@ class Decoder:
                 if isinstance(item, SampledFrame | LostSample):
                     taken = item
                     frames += isinstance(item, SampledFrame)
-                if not isinstance(item, Progress):
+                if not isinstance(item, DecodingProgress):
                     yield item
             return
         except UnreadableVideoError as error:
@@ -132,15 +132,17 @@ class Decoder:
                     taken is None or (item.sample > taken.sample and item.pts_us > taken.pts_us)
                 ):
                     yield LostSample(item.sample, item.pts_us, reason)
-                elif isinstance(item, Summary):
+                elif isinstance(item, SegmentSummary):
                     problems = tuple(sorted({*item.problems, reason}))
-                    yield Summary(frames, item.last_pts_us, item.min_step_us, item.max_step_us, problems)
+                    yield SegmentSummary(
+                        frames, item.last_pts_us, item.min_step_us, item.max_step_us, problems
+                    )
         except UnreadableVideoError:
             sample = taken.sample + 1 if taken else math.ceil(start_us * fps / 1_000_000)
             after_us = taken.pts_us + 1 if taken else start_us
             grid_us = math.ceil(sample * 1_000_000 / fps) if fps else after_us
             yield LostSample(sample, max(after_us, grid_us), reason)
-            yield Summary(frames, taken.pts_us if taken else -1, 0, 0, (reason,))
+            yield SegmentSummary(frames, taken.pts_us if taken else -1, 0, 0, (reason,))
 
     def _read_ahead(self, items: Iterator[Item]) -> Iterator[Item]:
         """Takes items in a thread, until READ_AHEAD_BYTES of pixels wait to be taken here."""
@@ -216,11 +218,11 @@ class Decoder:
             except TimeoutError:
                 self.close()
                 raise UnreadableVideoError(STOPPED.format(time_limit)) from None
-            left = time_limit if isinstance(answer, Progress) else deadline - time.monotonic()
+            left = time_limit if isinstance(answer, DecodingProgress) else deadline - time.monotonic()
             if isinstance(answer, UnreadableVideoError):
                 raise answer
             yield answer
-            if isinstance(answer, Probe | Summary):
+            if isinstance(answer, Probe | SegmentSummary):
                 return
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -258,7 +260,7 @@ class Decoder:
         return _ANSWERS[kind](**fields)
 
 
-_ANSWERS: Final = {kind.__name__: kind for kind in (Probe, LostSample, Progress, Summary)}
+_ANSWERS: Final = {kind.__name__: kind for kind in (Probe, LostSample, DecodingProgress, SegmentSummary)}
 
 
 def _pixel_bytes(item: object) -> int:

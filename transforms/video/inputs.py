@@ -65,6 +65,14 @@ def find_videos(inputs: Iterable[str], out: str | None = None) -> list[Video]:
     )
 
 
+def find_video(source: str) -> Video:
+    """The one video that an input names; UsageError when it names none or several."""
+    videos = find_videos([source])
+    if len(videos) > 1:
+        raise UsageError(f"{source} holds {len(videos)} videos; name one.")
+    return videos[0]
+
+
 def assign_ids(
     files: Iterable[FoundFile], known: Mapping[str, str], is_moved: Callable[[str, FoundFile], bool]
 ) -> list[Video]:

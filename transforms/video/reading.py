@@ -17,7 +17,14 @@ from transforms.video.clock import CLOCK_SET_BACK_S, Clock, sample_number
 from transforms.video.decoding import Decoding, Event, events_from_before, seek
 from transforms.video.files import open_video, packets, time_base
 from transforms.video.pixels import display_matrix, rotation, to_rgb
-from transforms.video.records import FRAME_LOST, LostSample, Probe, Progress, SampledFrame, Summary
+from transforms.video.records import (
+    FRAME_LOST,
+    DecodingProgress,
+    LostSample,
+    Probe,
+    SampledFrame,
+    SegmentSummary,
+)
 
 # What counts as a video when a folder is searched. A file that is named is always tried.
 VIDEO_EXTENSIONS: Final = frozenset(
@@ -190,8 +197,8 @@ def _finds_again(container: InputContainer, stream: VideoStream, keyframes: dict
 
 def read_segment(
     path: str, start_us: int, end_us: int, zero_pts: int, fps: Fraction, decode: bool = True
-) -> Iterator[SampledFrame | LostSample | Progress | Summary]:
-    """Samples the frames with start_us <= pts_us < end_us, in order; a Summary comes last.
+) -> Iterator[SampledFrame | LostSample | DecodingProgress | SegmentSummary]:
+    """Samples the frames with start_us <= pts_us < end_us, in order; a SegmentSummary comes last.
 
     Args:
         path: a local file.
@@ -228,7 +235,7 @@ def read_segment(
 
 def _sample(
     events: Iterator[Event], clock: Clock, start_us: int, end_us: int, fps: Fraction
-) -> Iterator[SampledFrame | LostSample | Progress | Summary]:
+) -> Iterator[SampledFrame | LostSample | DecodingProgress | SegmentSummary]:
     previous: int | None = None
     frames = number = minute = 0
     last_us = -1
@@ -243,7 +250,7 @@ def _sample(
         pts_us = clock.us(ticks)
         if pts_us // MINUTE_US > minute:
             minute = pts_us // MINUTE_US
-            yield Progress(pts_us)
+            yield DecodingProgress(pts_us)
         if 0 <= end_us <= pts_us:
             break
         same_size = frame is None or size in (None, (frame.width, frame.height))
@@ -267,4 +274,4 @@ def _sample(
                 else:
                     yield SampledFrame(sample, pts_us, to_rgb(frame))
         previous = ticks
-    yield Summary(frames, last_us, shortest or 0, longest, tuple(sorted(clock.problems)))
+    yield SegmentSummary(frames, last_us, shortest or 0, longest, tuple(sorted(clock.problems)))

@@ -47,7 +47,7 @@ class LostSample:
 
 
 @dataclass(frozen=True)
-class Summary:
+class SegmentSummary:
     """What reading one segment amounted to. The sentences do not depend on the cut."""
 
     frames_read: int
@@ -58,7 +58,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Progress:
+class DecodingProgress:
     """Decoding got to this time; sent at least once per minute of video."""
 
     pts_us: int

@@ -1,5 +1,5 @@
 // A picture: boxes over it, a card for each face, and a copy with the boxes drawn in.
-import { $, ask, choices, faceCard, machine, percent, tellError } from "./app.js";
+import { $, ask, choices, faceCard, machine, percent, tellError } from "./page.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 

@@ -1,5 +1,5 @@
 // Videos: sent one after the other, followed while they run, then shown.
-import { $, ask, choices, element, machine, tellError } from "./app.js";
+import { $, ask, choices, element, machine, tellError } from "./page.js";
 
 const POLL_MS = 500;
 

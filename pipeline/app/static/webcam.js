@@ -1,5 +1,5 @@
 // The webcam: each frame goes to the server as a JPEG, and is shown with the faces found in it.
-import { $, choices, faceCard, machine, percent, tellError } from "./app.js";
+import { $, choices, faceCard, machine, percent, tellError } from "./page.js";
 
 const WIDTH = 640, HEIGHT = 480;
 const JPEG_QUALITY = 0.8;

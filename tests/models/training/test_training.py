@@ -13,7 +13,7 @@ from models.architectures.registry import ARCHITECTURES
 from models.architectures.spec import Phase
 from models.classify.classifier import load_classifier
 from models.training import training
-from models.training.data import FaceSet, held_out_rows, read_parquet, read_training, soft_targets
+from models.training.data import LabelledFaces, held_out_rows, read_parquet, read_training, soft_targets
 from models.training.datasets import read_usage
 from schemas.emotions import EMOTIONS
 from tests.helpers.tiny_faces import write_faces
@@ -28,7 +28,7 @@ def data(tmp_path_factory):
 def faces_with(votes, fer2013=None):
     count = len(votes)
     labels = np.zeros(count, np.int64) if fer2013 is None else np.array(fer2013)
-    return FaceSet(np.zeros((count, 48, 48, 1), np.uint8), labels, np.array(votes, np.float32))
+    return LabelledFaces(np.zeros((count, 48, 48, 1), np.uint8), labels, np.array(votes, np.float32))
 
 
 def test_reading_keeps_pictures_labels_and_votes_together(data):

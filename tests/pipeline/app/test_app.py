@@ -39,6 +39,7 @@ from schemas.emotions import COLORS, EMOTIONS
 from schemas.errors import UsageError
 from tests.helpers.clips import astronaut_clip
 from tests.helpers.drawn_faces import SIDE, DrawnClassifier, DrawnDetector, draw
+from transforms.faces.analyzer import Analyzer
 
 ADDRESS = "http://127.0.0.1:8123"
 OURS = {"Origin": ADDRESS}
@@ -49,13 +50,10 @@ class DrawnEngines(Engines):
 
     def __init__(self, model="default"):
         super().__init__(model)
-        self.drawn_detector, self.drawn_classifier = DrawnDetector(), DrawnClassifier()
+        self.drawn = Analyzer(DrawnDetector(), DrawnClassifier())
 
-    def detector(self, choice, min_face):
-        return self.drawn_detector
-
-    def classifier(self, choice):
-        return self.drawn_classifier
+    def analyzer(self, choice, min_face):
+        return self.drawn
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +98,7 @@ def error_of(answer, status):
 def test_the_page_brings_everything_it_needs(client):
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")
-    for name in ("app.css", "app.js", "picture.js", "video.js", "webcam.js"):
+    for name in ("app.css", "app.js", "page.js", "picture.js", "video.js", "webcam.js"):
         answer = client.get(f"/static/{name}")
         assert answer.status_code == 200
         for text in (page.text, answer.text):

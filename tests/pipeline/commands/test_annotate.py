@@ -77,8 +77,8 @@ def test_between_samples_a_face_moves_in_a_straight_line():
         sample_rows([0, 200_000], [1, 1]), face_rows([moving(0, 7, 100), moving(200_000, 7, 200, SAD)])
     )
     [face] = faces.at(50_000)
-    assert face.track_id == 7
-    assert face.box.tolist() == [125, 10, 20, 30]
+    assert face.track == 7
+    assert face.box[:4] == (125, 10, 20, 30)
     assert face.probabilities[[HAPPY, SAD]].tolist() == [0.75, 0.25]
 
 
@@ -86,7 +86,7 @@ def test_a_face_is_shown_only_nearest_to_samples_that_have_it():
     rows = [moving(0, 1, 10), moving(100, 1, 20), moving(300, 1, 30), moving(300, 2, 99)]
     faces = FacesInTime(sample_rows([0, 100, 200, 300, 400], [1, 1, 0, 2, None]), face_rows(rows))
     expected = {-10: [], 0: [1], 149: [1], 150: [], 249: [], 250: [1, 2], 349: [1, 2], 350: [], 900: []}
-    assert {time: [face.track_id for face in faces.at(time)] for time in expected} == expected
+    assert {time: [face.track for face in faces.at(time)] for time in expected} == expected
     # Nothing moves across the sample without the face.
     assert faces.at(149)[0].box[0] == 20
     assert faces.at(250)[0].box[0] == 30
@@ -94,7 +94,7 @@ def test_a_face_is_shown_only_nearest_to_samples_that_have_it():
 
 def test_after_the_last_sample_its_faces_stay():
     faces = FacesInTime(sample_rows([0, 100], [0, 1]), face_rows([moving(100, 3, 5)]))
-    assert [face.track_id for face in faces.at(190)] == [3]
+    assert [face.track for face in faces.at(190)] == [3]
 
 
 @given(st.data())
@@ -108,7 +108,7 @@ def test_at_a_sample_its_own_rows_are_shown_in_whatever_order_they_come(data):
     counts = [sum(row[0] == time for row in rows) for time in times]
     faces = FacesInTime(sample_rows(times, counts), face_rows(data.draw(st.permutations(rows))))
     for time in times:
-        shown = [(time, face.track_id, tuple(face.box.tolist())) for face in faces.at(time)]
+        shown = [(time, face.track, face.box[:4]) for face in faces.at(time)]
         assert shown == [row[:3] for row in sorted(rows, key=lambda row: row[:2]) if row[0] == time]
 
 

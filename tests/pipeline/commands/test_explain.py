@@ -14,7 +14,7 @@ from skimage import data
 from models.classify.classifier import load_network
 from models.classify.output import ClassProbabilities
 from models.classify.spec import find_model
-from models.inspect.explain import UnknownLayerError, feature_maps, grad_cam, kernels, layers_by_name
+from models.inspect.introspection import UnknownLayerError, feature_maps, grad_cam, kernels, layers_by_name
 from pipeline.cli.main import main
 from pipeline.commands.explain import draw_heat, draw_kernels, draw_maps
 

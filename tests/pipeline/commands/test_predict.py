@@ -11,12 +11,11 @@ from click.testing import CliRunner
 from PIL import Image
 from skimage import data
 
-from models.classify.classifier import load_classifier
-from models.detectors import make_detector
 from pipeline.cli.main import main
 from schemas.emotions import EMOTIONS
 from tests.helpers.tiny_model import save_brightness_model
-from transforms.faces.pictures import find_faces, read_picture
+from transforms.faces.analyzer import Analyzer, find_faces
+from transforms.faces.pictures import read_picture
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "predict.md"
 HAAR = ["--detector", "haar"]
@@ -45,7 +44,7 @@ def predict(*arguments):
 
 
 def found(path, model):
-    return find_faces(read_picture(path), make_detector("haar"), load_classifier(str(model[1])))
+    return find_faces(read_picture(path), Analyzer.load(str(model[1]), "haar"))
 
 
 def test_each_face_is_a_line_with_its_numbers(folder, model):

@@ -6,7 +6,7 @@ from itertools import product
 import pandas as pd
 import pytest
 
-from pipeline.commands.resmooth import resmooth
+from pipeline.commands.resmooth import resmooth_folder
 from pipeline.run.reconcile import check_sums
 from schemas.elements import Video
 from schemas.tables import TABLES
@@ -34,7 +34,7 @@ def finished(tmp_path_factory):
         ],
     )
     shutil.copytree(before, after, dirs_exist_ok=True)
-    assert resmooth(str(after), "median", None) == 2
+    assert resmooth_folder(str(after), "median", None) == 2
     return before, after
 
 
@@ -75,7 +75,7 @@ def test_a_kill_at_any_step_leaves_no_video_between_two_smoothings(
         for name in ("delete", "write_parquet"):
             patch.setattr(write, name, deadly(getattr(write, name)))
         with pytest.raises(Killed):
-            resmooth(str(out), "median", None)
+            resmooth_folder(str(out), "median", None)
 
     done = list_video_ids(str(out / "videos"))
     for video_id in done:
@@ -88,7 +88,7 @@ def test_a_kill_at_any_step_leaves_no_video_between_two_smoothings(
     lost = {*list_video_ids(str(before / "videos"))} - {*done}
     assert len(lost) <= 1
     if done:
-        assert resmooth(str(out), "median", None) == len(done)
+        assert resmooth_folder(str(out), "median", None) == len(done)
     for video_id in done:
         assert are_equal(rows(out, video_id), rows(after, video_id))
     assert not (out / "_affectline/scratch").exists() or not done

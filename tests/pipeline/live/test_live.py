@@ -25,13 +25,15 @@ from schemas.emotions import EMOTIONS
 from schemas.errors import RunError, UsageError
 from tests.helpers.clips import astronaut_clip
 from tests.helpers.drawn_faces import SIDE, DrawnClassifier, DrawnDetector, draw
+from transforms.faces.analyzer import Analyzer
 from transforms.timelines.smoothing import SMOOTHING_METHODS, smooth
 
 FRAME_US = 33_333
 
 
 def live(detector=None, classifier=None, smoothing="hmm", **settings):
-    return LiveFaces(detector or DrawnDetector(), classifier or DrawnClassifier(), smoothing, **settings)
+    analyzer = Analyzer(detector or DrawnDetector(), classifier or DrawnClassifier())
+    return LiveFaces(analyzer, smoothing, **settings)
 
 
 def path_of(number):

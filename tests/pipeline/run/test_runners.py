@@ -23,6 +23,7 @@ from tests.helpers.commands import assert_same_tables, load
 from transforms.steps import metrics
 from transforms.steps.classify_emotions import require_gpu
 from transforms.steps.metrics import Distribution
+from transforms.video.decoder import Decoder
 from transforms.video.inputs import find_videos
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -160,3 +161,17 @@ def test_options_of_other_engines_pass_through(runner, videos, untrained_model, 
     assert given["job_endpoint"] == "elsewhere:8099"
     assert given["parallelism"] == 7
     assert not given["save_main_session"]
+
+
+def test_a_local_run_opens_each_video_once(videos, untrained_model, tmp_path, monkeypatch):
+    opened = []
+    probe = Decoder.probe
+
+    def counted(self, path, *arguments):
+        opened.append(Path(path).name)
+        return probe(self, path, *arguments)
+
+    monkeypatch.setattr(Decoder, "probe", counted)
+    result = affectline("run", videos, "-o", tmp_path / "out", *FAST, "--model", untrained_model)
+    assert result.exit_code == 3, result.output
+    assert sorted(opened) == sorted(path.name for path in videos.rglob("*.mp4"))

@@ -19,7 +19,7 @@ def video(uri, size_bytes=0):
 
 
 def cut(videos, seconds):
-    return [([one.uri for one in wave], length) for wave, length in waves(videos, seconds)]
+    return [([one.uri for one in wave.videos], wave.seconds) for wave in waves(videos, seconds)]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,13 @@ def test_what_cannot_be_opened_goes_with_the_others(clips):
     assert in_seconds(clips, [0], 3) == [([0], 0)]
 
 
+def test_a_wave_knows_what_opening_its_videos_has_told(clips):
+    [first, second] = waves([clips[0], clips[1], clips[9]], 5)
+    assert first.probed.keys() == {clips[0].video_id, clips[1].video_id}
+    assert isinstance(first.probed[clips[0].video_id], UnreadableVideoError)
+    assert second.probed[clips[9].video_id].frames == 9
+
+
 def test_no_videos_are_no_waves():
     assert cut([], 60) == []
 
@@ -59,6 +66,7 @@ def test_no_videos_are_no_waves():
 def test_a_remote_videos_length_is_guessed_and_nothing_is_opened(monkeypatch):
     monkeypatch.setattr(Decoder, "probe", lambda *_: pytest.fail("copied to be looked at"))
     videos = [video(f"gs://b/{n}.mp4", size) for n, size in enumerate((7_500_000, 3_750_000, 7_500_000))]
+    assert [wave.probed for wave in waves(videos, 90)] == [{}, {}]
     assert cut(videos, 90) == [(["gs://b/0.mp4", "gs://b/1.mp4"], 90), (["gs://b/2.mp4"], 60)]
 
 

@@ -11,11 +11,12 @@ from skimage import data
 
 from models.classify.classifier import load_classifier
 from models.classify.spec import find_model
-from models.detectors import Box, make_detector
+from models.detectors import make_detector
 from schemas.errors import UnreadablePictureError
 from tests.helpers.tiny_model import save_brightness_model
+from transforms.faces.analyzer import Analyzer, find_faces
 from transforms.faces.look import look_at
-from transforms.faces.pictures import find_faces, list_pictures, read_picture, whole_face
+from transforms.faces.pictures import list_pictures, read_picture
 from transforms.steps.classify_emotions import EmotionModelHandler
 from transforms.video.records import SampledFrame
 
@@ -159,7 +160,7 @@ def test_faces_are_those_of_the_pipeline(classifier, untrained_model):
     astronaut = data.astronaut()
     picture = np.concatenate([astronaut[:240, 100:340], astronaut[:240, 340:99:-1]], axis=1)
     detector = make_detector("haar")
-    found = find_faces(picture, detector, classifier)
+    found = find_faces(picture, Analyzer(detector, classifier))
     assert len(found) == 2
     assert found[0].box.score >= found[1].box.score
 
@@ -174,19 +175,19 @@ def test_faces_are_those_of_the_pipeline(classifier, untrained_model):
 
 
 def test_a_picture_without_a_face_has_none(classifier):
-    assert find_faces(np.full((100, 100, 3), 90, np.uint8), make_detector("haar"), classifier) == []
+    assert find_faces(np.full((100, 100, 3), 90, np.uint8), Analyzer(make_detector("haar"), classifier)) == []
 
 
-def test_a_picture_that_is_a_face_is_taken_pixel_by_pixel(classifier):
+def test_a_picture_that_is_a_face_is_taken_pixel_by_pixel(classifier, untrained_model):
     grey = np.random.default_rng(0).integers(0, 256, (48, 48, 1), dtype=np.uint8)
-    face = whole_face(np.repeat(grey, 3, axis=2), classifier)
-    assert face.box == Box(0, 0, 48, 48, 1)
+    [face] = find_faces(np.repeat(grey, 3, axis=2), Analyzer.load_for_crops(str(untrained_model)))
+    assert face.box[:5] == (0, 0, 48, 48, 1)
     np.testing.assert_allclose(face.probabilities, classifier.predict(grey[None])[0], atol=1e-6)
 
 
 def test_the_emotion_is_one_that_the_model_knows(tmp_path):
     path = save_brightness_model(tmp_path / "m.keras", ["sad", "happy"], middle=100, steepness=1)
-    classifier = load_classifier(str(path))
+    analyzer = Analyzer.load_for_crops(str(path))
     for grey, emotion in ((90, "happy"), (110, "sad")):
-        face = whole_face(np.full((48, 48, 3), grey, np.uint8), classifier)
+        [face] = find_faces(np.full((48, 48, 3), grey, np.uint8), analyzer)
         assert (face.emotion, round(face.confidence, 3)) == (emotion, 1.0)

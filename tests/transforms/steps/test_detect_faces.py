@@ -19,7 +19,8 @@ from schemas.settings import Settings
 from transforms.faces.look import detect_changes
 from transforms.steps import detect_faces
 from transforms.steps.detect_faces import DetectFaces
-from transforms.steps.sample_frames import SAMPLES, FrameChunk
+from transforms.steps.sample_frames import SAMPLES
+from transforms.video.chunks import FrameChunk
 from transforms.video.records import SampledFrame
 
 

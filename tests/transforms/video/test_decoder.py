@@ -18,7 +18,7 @@ from tests.helpers.videos import even, number_in, write_video
 from transforms.video import decoder as decoder_module
 from transforms.video.decoder import CHILD, CRASHED, STOPPED, Decoder
 from transforms.video.reading import probe, read_segment
-from transforms.video.records import FRAME_LOST, LostSample, SampledFrame, Summary
+from transforms.video.records import FRAME_LOST, LostSample, SampledFrame, SegmentSummary
 
 ROOT = Path(__file__).resolve().parents[3]
 FPS = Fraction(25)
@@ -102,7 +102,9 @@ def test_what_was_delivered_is_kept_and_the_rest_is_lost_aloud(deed, clip, tmp_p
         assert [i.pts_us for i in items] == [40_000 * n for n in range(50)]
         assert [number_in(i.image) for i in items if isinstance(i, SampledFrame)] == list(range(20))
         assert items[20:] == [LostSample(n, 40_000 * n, reason) for n in range(20, 50)]
-        assert summary == Summary(20, 1_960_000, 40_000, 40_000, tuple(sorted({*summary.problems, reason})))
+        assert summary == SegmentSummary(
+            20, 1_960_000, 40_000, 40_000, tuple(sorted({*summary.problems, reason}))
+        )
         assert reason.endswith(".")
         # The next segment, which has no such frame, reads fine.
         *items, summary = decoder.read(clip, 1_000_000, -1, 0, FPS)
@@ -138,7 +140,7 @@ def test_a_file_that_vanishes_is_one_lost_sample(decoder, tmp_path):
     lost, summary = decoder.read(str(tmp_path / "gone.mp4"), 1_000_000, -1, 0, Fraction(5))
     assert isinstance(lost, LostSample)
     assert (lost.sample, lost.pts_us) == (5, 1_000_000)
-    assert summary == Summary(0, -1, 0, 0, (lost.reason,))
+    assert summary == SegmentSummary(0, -1, 0, 0, (lost.reason,))
 
 
 def test_every_frame_cannot_be_read_from_the_middle(clip, decoder):
@@ -164,7 +166,7 @@ def test_a_slow_caller_is_no_slow_decoder(tmp_path):
         items = decoder.read(path, 0, -1, 0, FPS, time_limit=1.5)
         next(items)
         time.sleep(1.7)
-        assert isinstance([*items][-1], Summary)
+        assert isinstance([*items][-1], SegmentSummary)
 
 
 def test_too_little_memory_is_told(tmp_path, monkeypatch):

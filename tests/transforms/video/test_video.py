@@ -27,14 +27,14 @@ from tests.helpers.videos import (
 from transforms.video import clock, decoding, files, reading, records
 from transforms.video.clock import sample_number
 from transforms.video.reading import probe, read_segment
-from transforms.video.records import LostSample, Probe, Progress, SampledFrame, Summary
+from transforms.video.records import DecodingProgress, LostSample, Probe, SampledFrame, SegmentSummary
 
 TS = Fraction(1, 90000)
 
 
 def read(
     path: Path, fps: Fraction | int = 0, cuts: Sequence[int] = ()
-) -> tuple[list[SampledFrame | LostSample], Summary]:
+) -> tuple[list[SampledFrame | LostSample], SegmentSummary]:
     """All samples of a video and the sum of its segments' summaries."""
     zero = probe(str(path)).zero_pts
     edges = [0, *cuts, -1]
@@ -42,18 +42,18 @@ def read(
     ends = []
     for start, end in pairwise(edges):
         *body, summary = read_segment(str(path), start, end, zero, Fraction(fps))
-        assert isinstance(summary, Summary)
+        assert isinstance(summary, SegmentSummary)
         ends.append(summary)
         for item in body:
-            assert isinstance(item, SampledFrame | LostSample | Progress)
-            if not isinstance(item, Progress):
+            assert isinstance(item, SampledFrame | LostSample | DecodingProgress)
+            if not isinstance(item, DecodingProgress):
                 items.append(item)
     return items, total(ends)
 
 
-def total(ends: Sequence[Summary]) -> Summary:
+def total(ends: Sequence[SegmentSummary]) -> SegmentSummary:
     """What the segments of one video amount to together."""
-    return Summary(
+    return SegmentSummary(
         frames_read=sum(end.frames_read for end in ends),
         last_pts_us=max(end.last_pts_us for end in ends),
         min_step_us=min((end.min_step_us for end in ends if end.min_step_us), default=0),

@@ -11,10 +11,11 @@ from schemas.elements import Video
 from schemas.emotions import EMOTIONS
 from schemas.settings import Settings
 from schemas.tables import TABLES, VIDEOS
+from transforms.tables.arrays import stack_bytes, stack_columns
 from transforms.tables.rows import read_rows
 from transforms.tables.write import write_video
 from transforms.timelines.gather import FaceColumns, SampleColumns, Timeline, smooth_tracks, track
-from transforms.timelines.tabulate import in_full, tabulate_tracks
+from transforms.timelines.tabulate import tabulate_tracks, with_run_metadata
 from transforms.timelines.tracking import APPEARANCE_BYTES
 
 
@@ -37,10 +38,8 @@ def resmooth_video(out: str, video_id: str, smoothing: str, window_s: float | No
         "code_version": VERSION,
         "processed_at": datetime.now(UTC),
     }
-    videos = pa.Table.from_pylist([row], VIDEOS)
-    write_video(
-        in_full({**tables, "failures": stored["failures"], "videos": videos}, settings), video_id, out
-    )
+    tables |= {"failures": stored["failures"], "videos": pa.Table.from_pylist([row], VIDEOS)}
+    write_video(with_run_metadata(tables, settings), video_id, out)
 
 
 def _samples(table: pa.Table) -> SampleColumns:
@@ -56,8 +55,7 @@ def _samples(table: pa.Table) -> SampleColumns:
 def _faces(stored: dict[str, pa.Table]) -> FaceColumns:
     table = stored["timelines"]
     track_id = table["track_id"].to_numpy()
-    raw = np.column_stack([table["raw_" + emotion].to_numpy() for emotion in EMOTIONS])
-    appearance = np.frombuffer(b"".join(table["appearance"].to_pylist()), dtype=np.uint8)
+    raw = stack_columns(table, ["raw_" + emotion for emotion in EMOTIONS])
     thumbnail = np.full(len(track_id), -1)
     # The first face of an old track hands its picture on to whatever track it is in now.
     tracks, first = np.unique(track_id, return_index=True)
@@ -66,10 +64,10 @@ def _faces(stored: dict[str, pa.Table]) -> FaceColumns:
     return FaceColumns(
         sample=table["sample"].to_numpy(),
         pts_us=table["pts_us"].to_numpy(),
-        boxes=np.column_stack([table[name].to_numpy() for name in "xywh"]),
+        boxes=stack_columns(table, "xywh"),
         score=table["score"].to_numpy(),
         raw=raw,
-        appearance=appearance.reshape(-1, APPEARANCE_BYTES),
+        appearance=stack_bytes(table["appearance"], APPEARANCE_BYTES),
         thumbnail=thumbnail,
         shot=table["shot"].to_numpy(),
         track=track_id,

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 
-def in_columns(rows: Sequence[Sequence[str]], numbers: Collection[int]) -> list[str]:
+def format_table(rows: Sequence[Sequence[str]], numbers: Collection[int]) -> list[str]:
     """One line a row, the columns two spaces apart; those with the indices in `numbers` end flush.
 
     Every row has the same number of cells.

@@ -1,0 +1,141 @@
+"""A detector and a classifier as one: what finds the faces in a picture and names their emotions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from models.classify.classifier import Classifier
+from models.classify.crop import make_crop
+from models.classify.spec import ModelRef, ModelSpec
+from models.detectors import Box, Detector, make_detector
+from models.detectors.boxes import check_image
+from schemas import defaults
+from schemas.emotions import EMOTIONS
+from transforms.faces.look import find_model_anywhere, load_model
+
+
+@dataclass(frozen=True)
+class Analyzer:
+    """A loaded detector and a loaded classifier. For one thread at a time, as its parts are."""
+
+    detector: Detector
+    classifier: Classifier
+
+    @property
+    def spec(self) -> ModelSpec:
+        """How the classifier wants a face cut out, and which classes it knows."""
+        return self.classifier.spec
+
+    @classmethod
+    def load(
+        cls,
+        model: str | ModelRef = defaults.MODEL,
+        detector: str = defaults.DETECTOR,
+        min_face: float = defaults.MIN_FACE,
+        detector_weights: str | Path | None = None,
+    ) -> Self:
+        """Load both, ready to use.
+
+        Args:
+            model: a shipped name, the path or URI of a .keras file, or a file found before.
+            detector: one of `models.detectors.DETECTORS`.
+            min_face: the smallest face wanted, as a part of the picture's shorter side.
+            detector_weights: a file for a detector that takes one.
+
+        Raises:
+            UsageError: one of them cannot be had; nothing slow was done by then.
+            ModelChangedError: the model's file is no longer the one found before.
+        """
+        found = _find(model)
+        return cls(make_detector(detector, min_face, detector_weights), load_model(found))
+
+    @classmethod
+    def load_for_crops(cls, model: str | ModelRef = defaults.MODEL) -> Self:
+        """Load a model for pictures that are a face from edge to edge, as training pictures are."""
+        found = _find(model)
+        return cls(_WholePicture(found.spec.crop.scale), load_model(found))
+
+
+def _find(model: str | ModelRef) -> ModelRef:
+    return find_model_anywhere(model) if isinstance(model, str) else model
+
+
+class _WholePicture:
+    """Takes each picture for one face, which a model's crop then leaves as it is.
+
+    One that is not square is completed by repeating its border.
+    """
+
+    name = "whole picture"
+
+    def __init__(self, crop_scale: float) -> None:
+        self._frame_scale = 1 / crop_scale
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[list[Box]]:
+        """See `Detector.detect`."""
+        for image in images:
+            check_image(image)
+        sizes = [(float(image.shape[1]), float(image.shape[0])) for image in images]
+        return [[Box(0.0, 0.0, w, h, score=1.0, frame_scale=self._frame_scale)] for w, h in sizes]
+
+
+@dataclass(frozen=True)
+class AnalyzedFace:
+    """A face in a picture and what the model says of it.
+
+    box: in pixels of the upright picture, with the detector's score. probabilities: float32 [7] in the
+    order of EMOTIONS; nan for classes that the model does not know, the others sum to 1.
+    """
+
+    box: Box
+    probabilities: np.ndarray
+
+    @property
+    def emotion(self) -> str:
+        """The most probable class."""
+        return EMOTIONS[int(np.nanargmax(self.probabilities))]
+
+    @property
+    def confidence(self) -> float:
+        """The probability of that class, 0 to 1."""
+        return float(np.nanmax(self.probabilities))
+
+    def as_json(self) -> dict[str, Any]:
+        """The face for machines: pixels, and probabilities by emotion or null."""
+        return {
+            **{name: round(value, 2) for name, value in zip("xywh", self.box[:4], strict=True)},
+            "score": round(self.box.score, 4),
+            "emotion": self.emotion,
+            "confidence": round(self.confidence, 4),
+            "probabilities": {
+                emotion: None if np.isnan(value) else round(float(value), 4)
+                for emotion, value in zip(EMOTIONS, self.probabilities, strict=True)
+            },
+        }
+
+
+@dataclass(frozen=True)
+class TrackedFace(AnalyzedFace):
+    """A face that is followed through a video: its probabilities are smoothed, its track has a number."""
+
+    track: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The face for machines, with its track."""
+        return {"track": self.track, **super().as_json()}
+
+
+def find_faces(picture: np.ndarray, analyzer: Analyzer) -> list[AnalyzedFace]:
+    """The faces in a picture with their emotions, the surest face first.
+
+    picture: uint8 RGB [H, W, 3], upright. Raises ValueError for an array of another kind.
+    """
+    [boxes] = analyzer.detector.detect([picture])
+    if not boxes:
+        return []
+    crops = np.stack([make_crop(picture, box.frame, analyzer.spec) for box in boxes])
+    probabilities = analyzer.classifier.predict_emotions(crops)
+    return [AnalyzedFace(box, row) for box, row in zip(boxes, probabilities, strict=True)]

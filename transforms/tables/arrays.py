@@ -1,0 +1,16 @@
+"""Columns of tables as arrays."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+
+
+def stack_columns(table: pa.Table, names: Iterable[str]) -> np.ndarray:
+    """Columns of numbers as one array [rows, columns]; null becomes nan."""
+    return np.column_stack([table[name].to_numpy() for name in names])
+
+
+def stack_bytes(column: pa.ChunkedArray, width: int) -> np.ndarray:
+    """A column of values that are `width` bytes each, uint8 [rows, width]."""
+    return np.frombuffer(b"".join(column.to_pylist()), np.uint8).reshape(-1, width)
