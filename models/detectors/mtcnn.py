@@ -11,13 +11,13 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
 
 from models.detectors.boxes import Box, check_image, finish, resize
+from models.detectors.mtcnn_files import LITERT_FILES
 from models.detectors.tilt import roll_of
 from models.gpu import has_gpu
 from models.litert import LitertNetwork
@@ -42,23 +42,6 @@ _MOST_PROPOSALS: Final = 2000
 _GREY: Final = (127.5,) * 3  # zero to the networks
 _RNET_SIDE: Final = 24  # pixels
 _ONET_SIDE: Final = 48
-
-_WEIGHTS: Final = Path(__file__).parent.parent / "weights"
-# Written, with their sha256, by `python -m models.detectors.mtcnn_networks`.
-LITERT_FILES: Final = {
-    "pnet": (
-        _WEIGHTS / "mtcnn-pnet.tflite",
-        "5eea1654a647c384af4699de7b445aea2c0ca2152bf5f4c3ff784f2406c25e1d",
-    ),
-    "rnet": (
-        _WEIGHTS / "mtcnn-rnet.tflite",
-        "b779401df91ceb1120a05f8c6f3d90df56bc710a911021d37e2769b417a1e40f",
-    ),
-    "onet": (
-        _WEIGHTS / "mtcnn-onet.tflite",
-        "a613943c62c40aa3da8125fde7e5ab4a97b7f92b37e63e2e7072afc75ec3b4eb",
-    ),
-}
 
 # Pictures, uint8 [N, H, W, 3], to a face's four offsets, the logit of its probability and, from O-Net, its
 # five marks, in the last axis of float32; may be called from several threads.

@@ -3,7 +3,7 @@
     python -m models.detectors.mtcnn_networks
 
 writes their LiteRT form, which runs on a CPU, into models/weights and prints the digests that
-models/detectors/mtcnn.py checks. A GPU runs the same functions as TensorFlow's graphs.
+models/detectors/mtcnn_files.py holds. A GPU runs the same functions as TensorFlow's graphs.
 
 Each takes pixels and gives, in its last axis, a face's four offsets, the logit of its probability and, from
 O-Net, five marks. Kernels are [height, width, in, out]; weights become constants.
@@ -19,7 +19,7 @@ import joblib
 import numpy as np
 import tensorflow as tf
 
-from models.detectors.mtcnn import LITERT_FILES
+from models.detectors.mtcnn_files import LITERT_FILES
 
 
 def _weights(network: str) -> list[np.ndarray]:
