@@ -19,7 +19,6 @@ from models.detectors.yunet import published_weights
 from schemas.errors import UsageError
 from tests.helpers.needs import YUNET
 
-ROOT = Path(__file__).resolve().parents[3]
 EACH_DETECTOR = [
     pytest.param(name, marks=[pytest.mark.needs_shared] * DETECTORS[name].takes_weights) for name in DETECTORS
 ]
