@@ -112,7 +112,7 @@ def _made_rows(segment: int, samples: int, faces: int) -> Iterator[Sample | Face
 def _group_and_write(samples: int, faces: int, scratch: str) -> None:
     """The second half of the pipeline, over made rows."""
     segments = -(-samples // _SEGMENT_SAMPLES)
-    info = VideoInfo(_VIDEO.video_id, 640, 360, 0, "h264", samples * 1_000_000 // _RATE, segments, [])
+    info = VideoInfo(_VIDEO.video_id, 640, 360, 1.0, 0, "h264", samples * 1_000_000 // _RATE, segments, [])
     end = SegmentEnd(_VIDEO.video_id, 0, 6 * _SEGMENT_SAMPLES, 0, 33_333, 33_334, [], 1.0)
     pack, settings = Pack(scratch), Settings()
     with beam.Pipeline(FnApiRunner(), options=PipelineOptions([])) as pipeline:

@@ -24,7 +24,6 @@ import resource
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -104,24 +103,25 @@ def _record_bytes(videos: Sequence[Video], settings: Settings, spec: ModelSpec) 
     """Mean bytes of a face and of a sample in their blocks, and of a FaceCrop, from the first faces found."""
     from models.detectors import make_detector
     from transforms.faces.look import look_at
-    from transforms.faces.thumbnails import thumbnail_interval
+    from transforms.faces.thumbnails import carries_thumbnails
     from transforms.tables.blocks import make_block
     from transforms.video.decoder import Decoder
     from transforms.video.records import SampledFrame
 
     detector = make_detector(settings.detector, settings.min_face)
-    every = thumbnail_interval(settings.sampling_rate)
     faces: list[Face] = []
     crops: list[int] = []
     samples: list[Sample] = []
     with Decoder() as decoder:
         for video in videos:
-            zero_pts = decoder.probe(video.uri).zero_pts
-            for frame in decoder.read(video.uri, 0, 10_000_000, zero_pts, Fraction(settings.fps)):
+            probe = decoder.probe(video.uri)
+            size = probe.width, probe.height
+            for frame in decoder.read(video.uri, 0, 10_000_000, probe.zero_pts, size, settings.sampling_rate):
                 if not isinstance(frame, SampledFrame):
                     continue
                 [boxes] = detector.detect([frame.image])
-                sample, found = look_at("video-0123456789", frame, boxes, spec, frame.sample % every == 0)
+                thumbnails = carries_thumbnails(frame.sample, frame.pts_us, settings.sampling_rate)
+                sample, found = look_at("video-0123456789", frame, boxes, spec, thumbnails)
                 samples.append(sample)
                 crops += [len(pickle.dumps(crop)) for crop in found]
                 faces += [crop.face._replace(raw=[1 / 7] * 7) for crop in found]

@@ -135,8 +135,8 @@ def read(video: Path, fps: Fraction, keep: int = 0) -> tuple[int, list[SampledFr
     kept: list[SampledFrame] = []
     count = 0
     with Decoder() as decoder:
-        zero_pts = decoder.probe(str(video)).zero_pts
-        for item in decoder.read(str(video), 0, -1, zero_pts, fps):
+        probe = decoder.probe(str(video))
+        for item in decoder.read(str(video), 0, -1, probe.zero_pts, (probe.width, probe.height), fps):
             if isinstance(item, SampledFrame):
                 count += 1
                 if len(kept) < keep:
@@ -179,7 +179,7 @@ def stages(frames: Sequence[SampledFrame], costs: dict[str, list[Cost]]) -> int:
     from models.classify.classifier import load_classifier
     from models.detectors import make_detector
     from transforms.faces.look import look_at
-    from transforms.faces.thumbnails import thumbnail_interval
+    from transforms.faces.thumbnails import carries_thumbnails
     from transforms.video.chunks import CHUNK_FRAMES
 
     detector, classifier = make_detector("mtcnn"), load_classifier("default")
@@ -188,11 +188,11 @@ def stages(frames: Sequence[SampledFrame], costs: dict[str, list[Cost]]) -> int:
     with measured(costs, "detect"):
         for start in range(0, len(frames), CHUNK_FRAMES):
             found += detector.detect([frame.image for frame in frames[start : start + CHUNK_FRAMES]])
-    every = thumbnail_interval(FPS)
     crops = []
     with measured(costs, "crop"):
         for frame, boxes in zip(frames, found, strict=True):
-            _, faces = look_at("video", frame, boxes, classifier.spec, frame.sample % every == 0)
+            thumbnails = carries_thumbnails(frame.sample, frame.pts_us, FPS)
+            _, faces = look_at("video", frame, boxes, classifier.spec, thumbnails)
             crops += [face.crop for face in faces]
     if crops:
         pixels = np.stack(crops)

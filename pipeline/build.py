@@ -45,7 +45,7 @@ def emotion_timelines(
     """Videos to tables; the ids of those whose tables are complete."""
     # Frames can be numbered only from the start: every frame means every video in one piece.
     segment_us = round(execution.segment_seconds * 1_000_000) if settings.sampling_rate else 0
-    planned = videos | PlanSegments(segment_us, execution.probed)
+    planned = videos | PlanSegments(segment_us, execution.probed, execution.segment_timeout)
     frames = (
         planned.segments
         # Frames are large and never travel: what follows is one fused stage up to the face rows.

@@ -32,8 +32,9 @@ class VideoInfo(NamedTuple):
     """What listing a file's packets and decoding its first frame tells."""
 
     video_id: str
-    width: int  # upright pixels
+    width: int  # of the upright picture as it is shown, with square pixels
     height: int
+    sar: float  # width over height of a stored pixel
     rotation: int  # clockwise degrees applied to make the picture upright: 0, 90, 180 or 270
     codec: str
     duration_us: int  # up to the end of the last frame that the file lists
@@ -49,6 +50,8 @@ class Segment(NamedTuple):
     start_us: int  # 0 in the first piece
     end_us: int  # -1: to the end of the stream
     zero_pts: int  # timestamp of the first decodable frame, in the stream's own time base
+    width: int  # that pictures are scaled to
+    height: int
 
 
 class Sample(NamedTuple):

@@ -33,7 +33,7 @@ class MissingGpuError(RunError):
 
 
 class IncompleteVideoError(RunError):
-    """Rows of a video are missing, doubled or contradict each other: the run must not go on."""
+    """Rows of a video are missing, doubled or contradict each other: none of them can be trusted."""
 
 
 class UnreadableVideoError(AffectlineError, ValueError):

@@ -7,7 +7,6 @@ from fractions import Fraction
 
 from schemas import defaults
 from schemas.emotions import EMOTIONS
-from schemas.tables import SCHEMA_VERSION
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Settings:
         """16 hex digits that change when the tables would: files count by content, not by name."""
         deciding = asdict(self) | {
             "fps": str(self.sampling_rate),
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": 1,  # columns that came later make no finished video new
         }
         # The model's file decides its classes and its prior too.
         del deciding["model"], deciding["classes"], deciding["prior"], deciding["detector_weights"]

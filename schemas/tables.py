@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from schemas.emotions import EMOTIONS
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2  # 2: `sar` in `videos`, which older files lack
 
 _F32 = pa.float32()
 
@@ -89,6 +89,7 @@ VIDEOS: Final = pa.schema(
         pa.field("schema_version", pa.int32()),
         pa.field("processed_at", pa.timestamp("us", tz="UTC")),
         pa.field("seconds", pa.float64()),
+        pa.field("sar", pa.float64()),
     ]
 )
 

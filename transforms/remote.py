@@ -7,11 +7,13 @@ import uuid
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 if TYPE_CHECKING:
     from apache_beam.io.filesystems import FileSystems
 
 
+_FILE = "file://"
 _BLOCK = 8 << 20
 # Copies of remote videos that one step keeps. Little, since segments of one video come one after another,
 # and a worker with many processes and one disk has many such steps.
@@ -27,7 +29,26 @@ def file_systems() -> "type[FileSystems]":
 
 def is_remote(path: str) -> bool:
     """Whether a path names another file system than this machine's."""
-    return "://" in path
+    return "://" in path and not path.startswith(_FILE)
+
+
+def local_path(path: str) -> str:
+    """The path that a `file:` URI names; any other is returned as it is.
+
+    Bytes that are not UTF-8 are escaped as Python's file functions take them.
+    """
+    if not path.startswith(_FILE):
+        return path
+    return os.fsdecode(unquote_to_bytes(path.removeprefix(_FILE).removeprefix("localhost")))
+
+
+def local_uri(path: str) -> str:
+    """What names a path of this machine in the tables: itself, or a `file:` URI if it is no proper text."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return _FILE + quote_from_bytes(os.fsencode(path))
+    return path
 
 
 def join(folder: str, *names: str) -> str:
@@ -37,7 +58,7 @@ def join(folder: str, *names: str) -> str:
 
 def exists(path: str) -> bool:
     """Whether a file or folder is there."""
-    return file_systems().exists(path) if is_remote(path) else os.path.exists(path)
+    return file_systems().exists(path) if is_remote(path) else os.path.exists(local_path(path))
 
 
 def delete(path: str) -> None:
@@ -67,7 +88,7 @@ class LocalCopies:
     def path(self, uri: str, fingerprint: str) -> str:
         """A local path with the bytes of `uri`, valid until the next call; OSError when unreadable."""
         if not is_remote(uri):
-            return uri
+            return local_path(uri)
         key = (uri, fingerprint)
         if key not in self._copies:
             self._copies[key] = self._copy(uri)

@@ -14,6 +14,7 @@ from pipeline.cli import models, pictures, serving, videos
 from pipeline.cli.options import DEBUG
 from schemas import VERSION
 from schemas.errors import AffectlineError, WorkerDiedError
+from transforms.remote import local_path
 
 
 class _Affectline(click.Group):
@@ -34,10 +35,12 @@ class _Affectline(click.Group):
                 click.echo("affectline: stopped; videos finished so far are kept.", err=True)
                 sys.exit(1)
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Read the arguments; `--help` prints here."""
+    def make_context(
+        self, info_name: str | None, args: list[str], *rest: Any, **kwargs: Any
+    ) -> click.Context:
+        """Read the arguments, with paths for `file:` URIs; `--help` prints here."""
         with _reader_may_leave():
-            return super().make_context(*args, **kwargs)
+            return super().make_context(info_name, [local_path(each) for each in args], *rest, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command and put what it raises into a sentence."""

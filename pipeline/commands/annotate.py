@@ -22,7 +22,7 @@ from schemas.elements import Video
 from schemas.emotions import EMOTIONS
 from schemas.errors import RunError, UnreadableVideoError, UsageError
 from transforms.faces.analyzer import TrackedFace
-from transforms.remote import LocalCopies
+from transforms.remote import LocalCopies, local_path
 from transforms.tables.arrays import stack_columns
 from transforms.tables.rows import has_rows, read_rows
 from transforms.video.decoder import Decoder
@@ -104,7 +104,8 @@ def annotate(source: str, out: str, output: str) -> Annotated:
         RunError: no frame of the video can be read.
     """
     video = find_video(source)
-    check_output(output, video.uri)
+    output = local_path(output)
+    check_output(output, local_path(video.uri))
     name, row = _stored(video, out)
     faces = FacesInTime(
         read_rows(out, "samples", name),
@@ -124,9 +125,7 @@ def annotate(source: str, out: str, output: str) -> Annotated:
             raise UsageError(f"{source} is not the video that the tables were made of; run it first.")
         sound = _sound(container, stream, probe)
         writer = stack.enter_context(
-            open_mp4(
-                output, (probe.width, probe.height), _frame_rate(probe), _pixel_aspect(stream, probe), sound
-            )
+            open_mp4(output, (probe.width, probe.height), _frame_rate(probe), probe.max_step_us, sound)
         )
         return _draw(decoder, path, probe, faces, writer, sound is not None)
 
@@ -139,7 +138,7 @@ def _draw(
     with tqdm(
         total=round(probe.duration_us / 1e6, 1), unit="s", desc="annotate", disable=not sys.stderr.isatty()
     ) as bar:
-        for item in decoder.read(path, 0, -1, probe.zero_pts, _EVERY_FRAME):
+        for item in decoder.read(path, 0, -1, probe.zero_pts, (probe.width, probe.height), _EVERY_FRAME):
             if isinstance(item, SampledFrame):
                 shown = faces.at(item.pts_us)
                 draw_tracked(item.image, shown)
@@ -176,7 +175,7 @@ def _stored(video: Video, out: str) -> tuple[str, dict[str, Any]]:
 
 def _possible_ids(uri: str) -> Iterator[str]:
     """The ids that a video may have, whichever of the folders above it was a run's input."""
-    parts = uri.split("/")
+    parts = local_path(uri).split("/")
     for first in range(len(parts) - 1, -1, -1):
         yield video_id("/".join(parts[first:]))
 
@@ -198,9 +197,3 @@ def _can_decode(audio: AudioStream) -> bool:
 def _frame_rate(probe: Probe) -> Fraction:
     seconds = Fraction(max(probe.duration_us, 1), 1_000_000)
     return max(Fraction(1), min(Fraction(1000), probe.frames / seconds)).limit_denominator(1001)
-
-
-def _pixel_aspect(stream: VideoStream, probe: Probe) -> Fraction:
-    """Width over height of a pixel once the picture is upright."""
-    aspect = stream.sample_aspect_ratio or Fraction(1)
-    return 1 / aspect if probe.rotation in (90, 270) else Fraction(aspect)

@@ -19,7 +19,10 @@ from schemas.errors import UsageError
 from transforms.remote import is_remote
 from transforms.video.clock import CLOCK_SET_BACK_S
 
-_MICROSECOND = Fraction(1, 1_000_000)
+_SECOND_US = 1_000_000
+_LONGEST_TICKS = 2**31 - 1  # that MP4 lets a frame last
+# Says whose a file is, so that no other is ever overwritten.
+_COMMENT = "Annotated by affectline"
 # Visually lossless, and faster than the faces are drawn. Without B frames, since MP4 takes a track's
 # length from the order of decoding: with them an irregular video would lose its end.
 _X264 = {"crf": "18", "preset": "veryfast", "bf": "0"}
@@ -31,20 +34,9 @@ _AUDIO_BLOCK = 1024
 _DRIFT_S = Fraction(1, 25)
 
 
-def check_output(output: str, source: str) -> None:
-    """UsageError unless a file of that name can be written and is not the video `source` itself."""
-    folder = os.path.dirname(os.path.abspath(output))
-    if is_remote(output) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise UsageError(f"{output} cannot be written; give a file in a folder of this machine.")
-    if os.path.isdir(output):
-        raise UsageError(f"{output} is a folder; give the name of the file to write.")
-    if os.path.exists(output) and os.path.exists(source) and os.path.samefile(output, source):
-        raise UsageError(f"{output} is the video itself; give another name.")
-
-
 @contextmanager
 def open_mp4(
-    path: str, size: tuple[int, int], frame_rate: Fraction, pixel_aspect: Fraction, sound: "Sound | None"
+    path: str, size: tuple[int, int], frame_rate: Fraction, longest_step_us: int, sound: "Sound | None"
 ) -> Iterator["Mp4Writer"]:
     """A writer of an H.264 file that gets its name only when nothing was raised.
 
@@ -52,16 +44,43 @@ def open_mp4(
         path: of the file; replaced when it exists.
         size: width and height in pixels. Odd ones are kept, at the price of 4:4:4 colour.
         frame_rate: about how many frames a second will come.
-        pixel_aspect: width of a pixel over its height.
+        longest_step_us: microseconds that a frame may be shown; from 36 minutes on the clock is coarser.
         sound: what to put beside the pictures, if anything.
     """
     temp = Path(path).with_name(f".{uuid.uuid4().hex}.mp4")
     try:
         with av.open(str(temp), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            yield Mp4Writer(container, size, frame_rate, pixel_aspect, sound)
+            container.metadata["comment"] = _COMMENT
+            yield Mp4Writer(container, size, frame_rate, longest_step_us, sound)
         os.replace(temp, path)
     finally:
         temp.unlink(missing_ok=True)
+
+
+def check_output(output: str, source: str) -> None:
+    """UsageError when `output` cannot be written, or is a file of the user's.
+
+    source: what is to be annotated.
+    """
+    folder = os.path.dirname(os.path.abspath(output))
+    if is_remote(output) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise UsageError(f"{output} cannot be written; give a file in a folder of this machine.")
+    if os.path.isdir(output):
+        raise UsageError(f"{output} is a folder; give the name of the file to write.")
+    if not os.path.exists(output):
+        return
+    if os.path.exists(source) and os.path.samefile(output, source):
+        raise UsageError(f"{output} is the video itself; give another name.")
+    if not _is_ours(output):
+        raise UsageError(f"{output} is there already and was not written by affectline; give another name.")
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        with av.open(path, metadata_errors="replace") as container:
+            return container.metadata.get("comment") == _COMMENT
+    except (av.FFmpegError, OSError):
+        return False
 
 
 class Mp4Writer:
@@ -72,24 +91,28 @@ class Mp4Writer:
         container: OutputContainer,
         size: tuple[int, int],
         frame_rate: Fraction,
-        pixel_aspect: Fraction,
+        longest_step_us: int,
         sound: "Sound | None",
     ) -> None:
         """Take what `open_mp4` takes."""
         self._container = container
-        self._video = self._add_video(size, frame_rate, pixel_aspect)
+        per_second = _SECOND_US
+        while longest_step_us * per_second > _LONGEST_TICKS * _SECOND_US:
+            per_second //= 10
+        self._tick = Fraction(1, per_second)
+        self._last = -1  # tick of the last frame
+        self._video = self._add_video(size, frame_rate)
         self._sound = sound.packets(container) if sound else iter(())
         self._next_sound: Packet | None = None
         self._durations: dict[int, int] = {}
         self._waiting: tuple[int, np.ndarray] | None = None
 
-    def _add_video(self, size: tuple[int, int], frame_rate: Fraction, pixel_aspect: Fraction) -> VideoStream:
+    def _add_video(self, size: tuple[int, int], frame_rate: Fraction) -> VideoStream:
         stream = self._container.add_stream("libx264", rate=frame_rate, options=_X264)
         context = stream.codec_context
         context.width, context.height = size
         context.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
-        context.time_base = _MICROSECOND
-        context.sample_aspect_ratio = pixel_aspect
+        context.time_base = self._tick
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _LIMITED_RANGE
         return stream
@@ -116,10 +139,14 @@ class Mp4Writer:
         frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
             context.width, context.height, context.pix_fmt, dst_colorspace="ITU709"
         )
-        frame.pts, frame.time_base = pts_us, _MICROSECOND
-        self._durations[pts_us] = until_us - pts_us
+        self._last = max(self._last + 1, self._ticks(pts_us))
+        frame.pts, frame.time_base = self._last, self._tick
+        self._durations[self._last] = max(1, self._ticks(until_us) - self._last)
         self._mux_video(self._video.encode(frame))
         self._mux_sound(pts_us)
+
+    def _ticks(self, us: int) -> int:
+        return round(us / (self._tick * _SECOND_US))
 
     def _mux_video(self, packets: list[Packet]) -> None:
         for packet in packets:
@@ -131,7 +158,7 @@ class Mp4Writer:
     def _mux_sound(self, until_us: int) -> None:
         while packet := self._next_sound or next(self._sound, None):
             assert packet.pts is not None
-            if packet.pts * packet.time_base >= until_us * _MICROSECOND:
+            if packet.pts * packet.time_base >= Fraction(until_us, _SECOND_US):
                 self._next_sound = packet
                 return
             self._container.mux_one(packet)

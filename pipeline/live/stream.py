@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +22,7 @@ from pipeline.live.live import LiveFaces
 from pipeline.run.request import check_smoothing
 from schemas.errors import RunError, UnreadableVideoError, UsageError
 from transforms.faces.analyzer import Analyzer, TrackedFace
+from transforms.remote import is_remote, local_path
 from transforms.video.decoder import Decoder
 from transforms.video.records import SampledFrame, SegmentSummary
 
@@ -42,26 +43,42 @@ class Frame:
 
 def is_stream(source: str) -> bool:
     """Whether frames come at their own pace, from a camera's number or a URL, and not from a file."""
-    return source.isdecimal() or "://" in source
+    return source.isdecimal() or is_remote(source)
 
 
-def read_file(path: str, problems: list[str]) -> Iterator[Frame]:
-    """Every frame of a video file at its own time; what was wrong with it is added to `problems`.
+class VideoFile:
+    """Every frame of a video file at its own time.
 
-    Raises UsageError when it cannot be opened.
+    Raises UsageError when it cannot be opened. A context manager.
     """
-    if not os.path.isfile(path):
-        raise UsageError(f"{path} is neither a file, a camera's number nor a URL such as rtsp://….")
-    with Decoder() as decoder:
+
+    def __init__(self, path: str) -> None:
+        if not os.path.isfile(path):
+            raise UsageError(f"{path} is neither a file, a camera's number nor a URL such as rtsp://….")
+        self._path, self._decoder = path, Decoder()
+        self.problems: list[str] = []  # of the frames given so far
         try:
-            probe = decoder.probe(path)
+            self._probe = self._decoder.probe(path)
         except UnreadableVideoError as error:
+            self._decoder.close()
             raise UsageError(f"{path} cannot be opened: {error}") from error
-        for item in decoder.read(path, 0, -1, probe.zero_pts, Fraction(0)):
+        self.longest_step_us = self._probe.max_step_us
+
+    def __enter__(self) -> "VideoFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._decoder.close()
+
+    def frames(self, _stopped: threading.Event) -> Iterator[Frame]:
+        """Frames to the end of the file."""
+        probe = self._probe
+        size = probe.width, probe.height
+        for item in self._decoder.read(self._path, 0, -1, probe.zero_pts, size, Fraction(0)):
             if isinstance(item, SampledFrame):
                 yield Frame(item.pts_us, item.image)
             elif isinstance(item, SegmentSummary):
-                problems += item.problems
+                self.problems += item.problems
 
 
 class Stream:
@@ -69,6 +86,9 @@ class Stream:
 
     Raises UsageError when it cannot be opened. A context manager.
     """
+
+    problems: Sequence[str] = ()
+    longest_step_us = _READ_MS * 1000
 
     def __init__(self, source: str) -> None:
         if source.isdecimal():
@@ -181,29 +201,27 @@ def watch(source: str, see: See, output: str | None, tell: Callable[[str], None]
         UsageError: the source cannot be opened, or the output cannot be written.
         RunError: a camera or stream ended by itself; what was written of it is kept.
     """
-    problems: list[str] = []
     stopped = threading.Event()
     with contextlib.ExitStack() as stack:
         stack.enter_context(_interrupts(stopped))
-        if is_stream(source):
-            frames = stack.enter_context(Stream(source)).frames(stopped)
-        else:
-            frames = read_file(source, problems)
+        opened: Stream | VideoFile = Stream(source) if is_stream(source) else VideoFile(local_path(source))
+        stack.enter_context(opened)
         if output is not None:
+            output = local_path(output)
             check_output(output, source)
-        seen, last_us = _see_all(frames, see, output, tell, stopped)
+        seen, last_us = _see_all(opened, see, output, tell, stopped)
     length = f"{seen} frames ({last_us / 1e6:.1f} s)"
     if stopped.is_set():
         return f"Stopped after {length}."
     if is_stream(source):
         raise RunError(f"{source} sends no more pictures after {length}; check the camera or the connection.")
     if not seen:
-        raise RunError(f"{source} has no frame that can be read: {' '.join(problems)}")
-    return " ".join([f"{source} ended after {length}.", *problems])
+        raise RunError(f"{source} has no frame that can be read: {' '.join(opened.problems)}")
+    return " ".join([f"{source} ended after {length}.", *opened.problems])
 
 
 def _see_all(
-    frames: Iterator[Frame],
+    source: Stream | VideoFile,
     see: See,
     output: str | None,
     tell: Callable[[str], None],
@@ -213,7 +231,7 @@ def _see_all(
     seen = last_us = step_us = 0
     writer: Mp4Writer | None = None
     with contextlib.ExitStack() as stack:
-        for frame in frames:
+        for frame in source.frames(stopped):
             faces = see(frame.pts_us, frame.image)
             try:
                 tell(as_json_line(frame, faces))
@@ -222,7 +240,8 @@ def _see_all(
             if output is not None:
                 if writer is None:
                     size = frame.image.shape[1], frame.image.shape[0]
-                    writer = stack.enter_context(open_mp4(output, size, _FRAME_RATE, Fraction(1), None))
+                    longest_us = source.longest_step_us
+                    writer = stack.enter_context(open_mp4(output, size, _FRAME_RATE, longest_us, None))
                 draw_tracked(frame.image, faces)
                 writer.write(frame.pts_us, frame.image)
             seen, step_us, last_us = seen + 1, frame.pts_us - last_us, frame.pts_us

@@ -9,19 +9,17 @@ import numpy as np
 from models.detectors.boxes import Box
 from schemas.errors import UnreadableVideoError
 from transforms.faces.thumbnails import make_thumbnail
-from transforms.remote import is_remote
+from transforms.remote import is_remote, local_path
 from transforms.video.decoder import Decoder
 from transforms.video.inputs import local_fingerprint
-from transforms.video.records import SampledFrame
-
-_EVERY_FRAME = Fraction(1_000_000)  # samples a second; unlike 0 it may start anywhere
+from transforms.video.records import Probe, SampledFrame
 
 
 def is_at_hand(uri: str, fingerprint: str) -> bool:
     """Whether the very file that was processed can be read from this machine's disk."""
-    if is_remote(uri) or not os.path.isfile(uri):
+    if is_remote(uri) or not os.path.isfile(local_path(uri)):
         return False
-    return local_fingerprint(os.stat(uri)) == fingerprint
+    return local_fingerprint(os.stat(local_path(uri))) == fingerprint
 
 
 def cut_faces(decoder: Decoder, path: str, wanted: Sequence[tuple[int, np.ndarray]]) -> list[bytes | None]:
@@ -35,12 +33,15 @@ def cut_faces(decoder: Decoder, path: str, wanted: Sequence[tuple[int, np.ndarra
         return [None] * len(wanted)
     if probe.one_piece:
         return [None] * len(wanted)
-    return [_cut_face(decoder, path, probe.zero_pts, pts_us, box) for pts_us, box in wanted]
+    return [_cut_face(decoder, path, probe, pts_us, box) for pts_us, box in wanted]
 
 
-def _cut_face(decoder: Decoder, path: str, zero_pts: int, pts_us: int, box: np.ndarray) -> bytes | None:
+def _cut_face(decoder: Decoder, path: str, probe: Probe, pts_us: int, box: np.ndarray) -> bytes | None:
+    size = probe.width, probe.height
+    # Its second sample is the wanted frame: it falls due right before that, after any other.
+    fps = Fraction(1_000_000, max(1, pts_us - 1))
     # To its end, so that the decoder stays for the next.
-    frames = list(decoder.read(path, pts_us, pts_us + 1, zero_pts, _EVERY_FRAME))
+    frames = list(decoder.read(path, pts_us, pts_us + 1, probe.zero_pts, size, fps))
     for frame in frames:
         if isinstance(frame, SampledFrame):
             x, y, w, h = box.tolist()

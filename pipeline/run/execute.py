@@ -80,7 +80,8 @@ def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> O
     clear_scratch(out)
     drop_compacted(out, {video.video_id for video in pending})
     with watch(terminal, len(pending), sum(video.size_bytes for video in pending)) as progress:
-        for wave in local.waves(pending, request.options.wave_minutes * 60):
+        waves = local.waves(pending, request.options.wave_minutes * 60, request.options.segment_timeout)
+        for wave in waves:
             progress.wave(wave.seconds, sum(video.size_bytes for video in wave.videos))
             result = local.run_wave(
                 wave.videos,

@@ -25,7 +25,7 @@ from schemas.errors import RunError, UnreadableVideoError, UsageError, WorkerDie
 from schemas.settings import Settings
 from transforms.remote import is_remote
 from transforms.tables.files import scratch_folder
-from transforms.video.decoder import Decoder
+from transforms.video.decoder import TIME_LIMIT_S, Decoder
 from transforms.video.sampling import Probed
 
 # What a remote file's length is guessed from, since opening it would mean copying it: 1 Mbit/s.
@@ -40,15 +40,15 @@ class Wave(NamedTuple):
     probed: dict[str, Probed]  # what opening those on this machine has told, by id
 
 
-def waves(videos: Iterable[Video], wave_seconds: float) -> Iterator[Wave]:
-    """Cut a list of videos into waves of at most `wave_seconds`.
+def waves(videos: Iterable[Video], wave_seconds: float, time_limit: float = TIME_LIMIT_S) -> Iterator[Wave]:
+    """Cut a list of videos into waves of at most `wave_seconds`; time_limit: as `Decoder.probe`'s.
 
     A longer video is a wave of its own. Lengths come from the containers, opened as they are needed.
     """
     wave = Wave([], 0.0, {})
     with Decoder() as decoder:
         for video in videos:
-            probed = None if is_remote(video.uri) else _probe(video, decoder)
+            probed = None if is_remote(video.uri) else _probe(video, decoder, time_limit)
             seconds = _length_s(video, probed)
             if wave.videos and wave.seconds + seconds > wave_seconds:
                 yield wave
@@ -61,9 +61,9 @@ def waves(videos: Iterable[Video], wave_seconds: float) -> Iterator[Wave]:
         yield wave
 
 
-def _probe(video: Video, decoder: Decoder) -> Probed:
+def _probe(video: Video, decoder: Decoder, time_limit: float) -> Probed:
     try:
-        return decoder.probe(video.uri)
+        return decoder.probe(video.uri, time_limit)
     except UnreadableVideoError as error:
         return error  # the pipeline writes it down
 

@@ -100,7 +100,7 @@ def _notable(probe: Probe) -> Iterator[str]:
     if probe.rotation:
         yield f"The picture is stored turned by {probe.rotation} degrees; boxes will be upright."
     if probe.one_piece:
-        yield "The timestamps make sense only from the start; the video is read in one piece."
+        yield "The file makes sense only from its start; the video is read in one piece."
 
 
 def _samples(probe: Probe, rate: Fraction) -> int:
@@ -117,7 +117,7 @@ def _spread(probes: Sequence[tuple[Video, Probe]]) -> list[tuple[Video, Probe]]:
 
 def _try(video: Video, probe: Probe, reader: VideoReader, analyzer: Analyzer, settings: Settings) -> _Trial:
     """Do the first seconds of a video twice, since graphs are built on the way, and time the second."""
-    segment = Segment(video, 0, 0, _TIMED_US, probe.zero_pts)
+    segment = Segment(video, 0, 0, _TIMED_US, probe.zero_pts, probe.width, probe.height)
     planned: list[VideoInfo | Segment] = [video_info(video, probe, [segment]), segment]
     for _ in range(2):
         started = time.monotonic()

@@ -98,7 +98,7 @@ def timeline(
     problems = tuple(message for _, _, _, message in failures)
     made = Timeline(
         video=video,
-        info=VideoInfo(video.video_id, 640, 360, 0, "h264", round(seconds * 1e6), 1, ()),
+        info=VideoInfo(video.video_id, 640, 360, 1.0, 0, "h264", round(seconds * 1e6), 1, ()),
         ends=[
             SegmentEnd(video.video_id, 0, count * 5, count * 200_000 - 40_000, 40_000, 40_000, problems, 1.5)
         ],

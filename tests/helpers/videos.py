@@ -1,9 +1,10 @@
 """Makes small test videos. Every frame carries its own number as white bars, one for each bit."""
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -46,6 +47,7 @@ def write_video(
     interlaced: bool = False,
     draw: Callable[[int, tuple[int, int]], np.ndarray] = picture,
     container_options: dict[str, str] | None = None,
+    pixel_aspect: Fraction | None = None,
 ) -> Path:
     """Writes one frame for each timestamp, given in ticks."""
     with av.open(str(path), "w", options=container_options or {}) as container:
@@ -57,6 +59,8 @@ def write_video(
         if codec not in ("libvpx", "libvpx-vp9", "gif", "png", "ffv1", "mjpeg"):
             stream.codec_context.max_b_frames = bframes
         stream.codec_context.thread_count = 1
+        if pixel_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         if interlaced:
             stream.codec_context.flags |= Flags.interlaced_dct | Flags.interlaced_me
         for number, time in enumerate(times):
@@ -107,6 +111,64 @@ def cut_short(path: Path, share: float) -> Path:
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     return path
+
+
+def restamp(path: Path, number: int, ticks: int) -> Path:
+    """Writes another time of showing into one frame of a transport stream without B-frames."""
+    data = bytearray(path.read_bytes())
+    seen = -1
+    for packet in range(0, len(data), 188):
+        at = data.find(b"\0\0\1\xe0", packet, packet + 188) if data[packet + 1] & 0x40 else -1
+        seen += at >= 0
+        if at >= 0 and seen == number:
+            top, middle, low = ticks >> 30, ticks >> 15 & 0x7FFF, ticks & 0x7FFF
+            flag = data[at + 9] & 0xF0
+            data[at + 9 : at + 14] = struct.pack(
+                ">BHH", flag | top << 1 & 0xE | 1, middle << 1 | 1, low << 1 | 1
+            )
+    path.write_bytes(data)
+    return path
+
+
+def write_streams(path: Path, streams: Mapping[str, Sequence[int]], announce_sound: bool = True) -> Path:
+    """Writes streams beside each other, in order of time: codec to timestamps in milliseconds.
+
+    announce_sound: False takes it out of what an FLV says of the streams that it holds.
+    """
+    packets: list[av.Packet] = []
+    with av.open(str(path), "w") as container:
+        for codec, times in streams.items():
+            rate = 44100 if codec == "libmp3lame" else 25
+            stream: Any = container.add_stream(codec, rate=rate, options=_options(codec, 0))
+            if codec == "libmp3lame":
+                stream.layout = "mono"
+            else:
+                stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+                stream.codec_context.time_base = Fraction(1, 1000)
+                stream.codec_context.max_b_frames = 0
+            for number, time in enumerate(times):
+                frame = _silence(rate) if codec == "libmp3lame" else _yuv(picture(number))
+                frame.pts, frame.time_base = time, Fraction(1, 1000)
+                packets += stream.encode(frame)
+            packets += stream.encode()
+        packets.sort(key=lambda packet: (packet.dts or 0) * packet.time_base)
+        for packet in packets:
+            container.mux(packet)
+    if not announce_sound:
+        data = bytearray(path.read_bytes().replace(b"audiocodecid", b"audiocodecno"))
+        data[4] = 1  # video only
+        path.write_bytes(data)
+    return path
+
+
+def _silence(rate: int) -> av.AudioFrame:
+    frame = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.float32), format="fltp", layout="mono")
+    frame.sample_rate = rate
+    return frame
+
+
+def _yuv(image: np.ndarray) -> av.VideoFrame:
+    return av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
 
 
 def joined(path: Path, parts: Sequence[Path]) -> Path:

@@ -34,8 +34,8 @@ from transforms.timelines.tracking import APPEARANCE_BYTES
 VIDEO = Video("clip-0123456789", "/videos/clip.mp4", "10-20", 10)
 EXAMPLES = [
     VIDEO,
-    VideoInfo("clip-0123456789", 320, 240, 90, "h264", 4_000_000, 2, ["A sentence."]),
-    Segment(VIDEO, 1, 60_000_000, -1, 1001),
+    VideoInfo("clip-0123456789", 320, 240, 1.0, 90, "h264", 4_000_000, 2, ["A sentence."]),
+    Segment(VIDEO, 1, 60_000_000, -1, 1001, 320, 240),
     Sample("clip-0123456789", 3, 600_000, "ok", 2, b"\x00\xff"),
     Face("clip-0123456789", 3, 600_000, 1.5, 2.0, 30.0, 31.0, 0.9, [0.25, 0.75], b"\x01", b""),
     Block("clip-0123456789", b"\x00\xff", ""),

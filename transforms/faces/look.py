@@ -14,7 +14,7 @@ from models.detectors import Box, Detector, make_detector
 from schemas.elements import NO_FACE, OK, Face, Sample
 from schemas.errors import UsageError
 from schemas.settings import Settings
-from transforms.faces.thumbnails import make_thumbnail, thumbnail_interval
+from transforms.faces.thumbnails import carries_thumbnails, make_thumbnail
 from transforms.remote import LocalCopies
 from transforms.timelines.shots import frame_signature
 from transforms.timelines.tracking import describe_face
@@ -67,10 +67,9 @@ def look_at_chunk(
     chunk: FrameChunk, found: Sequence[list[Box]], model: ModelSpec, settings: Settings
 ) -> Iterator[tuple[Sample, list[FaceCrop]]]:
     """What each frame contributes, as `look_at`; found: the boxes of each."""
-    interval = thumbnail_interval(settings.sampling_rate)
     for frame, boxes in zip(chunk.frames, found, strict=True):
-        thumbnails = settings.crops and frame.sample % interval == 0
-        yield look_at(chunk.video_id, frame, boxes, model, thumbnails)
+        pictured = carries_thumbnails(frame.sample, frame.pts_us, settings.sampling_rate)
+        yield look_at(chunk.video_id, frame, boxes, model, settings.crops and pictured)
 
 
 def classify(crops: Sequence[FaceCrop], classifier: Classifier) -> list[Face]:

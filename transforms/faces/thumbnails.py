@@ -11,11 +11,18 @@ from models.detectors import Box
 THUMBNAIL_SIZE: Final = 72
 THUMBNAILS_PER_SECOND: Final = Fraction(5, 2)
 _FPS_OF_EVERY_FRAME: Final = 30  # assumed for thumbnails alone
+_ROUNDED_US: Final = 5_000  # a frame may be this much early for the instant that it serves
 
 
-def thumbnail_interval(fps: Fraction) -> int:
-    """Every how many samples faces carry a thumbnail, so that rows stay small at any rate."""
-    return max(1, round((fps or _FPS_OF_EVERY_FRAME) / THUMBNAILS_PER_SECOND))
+def carries_thumbnails(sample: int, pts_us: int, fps: Fraction) -> bool:
+    """Whether the faces at a sample carry a thumbnail: few do, so that rows stay small at any rate.
+
+    At `fps` samples a second, those of every so manieth instant k / fps. A sample is the first frame after
+    all the instants from its own number's to its own time, any of which may be the one.
+    """
+    interval = max(1, round((fps or _FPS_OF_EVERY_FRAME) / THUMBNAILS_PER_SECOND))
+    last = max(sample, int((pts_us + _ROUNDED_US) * fps / 1_000_000))
+    return last // interval > (sample - 1) // interval
 
 
 def make_thumbnail(image: np.ndarray, box: Box) -> bytes:

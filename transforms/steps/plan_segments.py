@@ -17,9 +17,10 @@ FAILURES: Final = "failures"
 
 
 class _PlanSegments(beam.DoFn):
-    def __init__(self, segment_us: int, known: Mapping[str, Probed]) -> None:
+    def __init__(self, segment_us: int, known: Mapping[str, Probed], time_limit: float) -> None:
         self._segment_us = segment_us
         self._known = known
+        self._time_limit = time_limit
 
     def setup(self) -> None:
         self._reader = VideoReader()
@@ -43,7 +44,7 @@ class _PlanSegments(beam.DoFn):
         probed = self._known.get(video.video_id)
         if isinstance(probed, UnreadableVideoError):
             raise probed
-        return probed or self._reader.probe(video)
+        return probed or self._reader.probe(video, self._time_limit)
 
     def teardown(self) -> None:
         self._reader.close()
@@ -52,17 +53,18 @@ class _PlanSegments(beam.DoFn):
 class PlanSegments(beam.PTransform):
     """PCollection[Video] → Segments (main), VideoInfos (`infos`), Failures (`failures`)."""
 
-    def __init__(self, segment_us: int, known: Mapping[str, Probed]) -> None:
+    def __init__(self, segment_us: int, known: Mapping[str, Probed], time_limit: float) -> None:
         """Cut every `segment_us` microseconds; 0 keeps each video whole.
 
-        known: what opening some of the videos has told already, by their id.
+        known: what opening some of the videos has told already, by their id. time_limit: as for a probe.
         """
         super().__init__()
         self._segment_us = segment_us
         self._known = known
+        self._time_limit = time_limit
 
     def expand(self, videos: beam.PCollection[Video]) -> beam.pvalue.DoOutputsTuple:
         """Wire the step."""
-        return videos | beam.ParDo(_PlanSegments(self._segment_us, self._known)).with_outputs(
-            INFOS, FAILURES, main="segments"
-        )
+        return videos | beam.ParDo(
+            _PlanSegments(self._segment_us, self._known, self._time_limit)
+        ).with_outputs(INFOS, FAILURES, main="segments")

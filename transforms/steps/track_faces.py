@@ -6,16 +6,17 @@ from typing import Any
 
 import apache_beam as beam
 
+from schemas.errors import IncompleteVideoError
 from schemas.settings import Settings
 from transforms.steps import metrics
-from transforms.timelines.gather import Timeline, gather, smooth_tracks, track
+from transforms.timelines.gather import Timeline, failed, gather, smooth_tracks, track
 
 
 def _track(group: tuple[str, Mapping[str, Iterable[Any]]]) -> Timeline:
     _, records = group
     [video] = records["video"]
-    timeline = track(
-        gather(
+    try:
+        gathered = gather(
             video,
             infos=records["infos"],
             ends=records["ends"],
@@ -23,7 +24,9 @@ def _track(group: tuple[str, Mapping[str, Iterable[Any]]]) -> Timeline:
             faces=records["faces"],
             failures=records["failures"],
         )
-    )
+    except IncompleteVideoError as error:  # the other videos go on
+        gathered = failed(video, records["failures"], error)
+    timeline = track(gathered)
     # Those of earlier steps were counted there, when they happened.
     new = Counter(row.stage for row in timeline.failures) - Counter(row.stage for row in records["failures"])
     for stage, number in new.items():

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from schemas.elements import Video
-from transforms.remote import exists, is_remote, join
+from transforms.remote import exists, is_remote, join, local_path, local_uri
 from transforms.tables.files import open_parquet, private_folder, write_parquet
 from transforms.tables.rows import list_video_ids, read_rows
 
@@ -19,11 +19,14 @@ _SOURCES = pa.schema([pa.field("uri", pa.string()), pa.field("video_id", pa.stri
 
 
 def canonical_uri(uri: str) -> str:
-    """One spelling for each file: absolute, through no linked folder. A linked file keeps its own name."""
+    """One spelling for each file: absolute, through no linked folder. A linked file keeps its own name.
+
+    A name that is not UTF-8, which tables cannot hold, becomes a `file:` URI.
+    """
     if is_remote(uri):
         return uri
-    folder, name = os.path.split(os.path.abspath(uri))
-    return os.path.join(os.path.realpath(folder), name)
+    folder, name = os.path.split(os.path.abspath(local_path(uri)))
+    return local_uri(os.path.join(os.path.realpath(folder), name))
 
 
 def known_sources(out: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from schemas.elements import DECODE_ERROR, NO_FACE, OK, Block, Failure, SegmentEnd, Video, VideoInfo
 from schemas.emotions import EMOTIONS, emotion_columns
 from schemas.errors import IncompleteVideoError
+from schemas.remarks import REMARKS
 from schemas.settings import Settings
 from transforms.tables.arrays import stack_bytes, stack_columns
 from transforms.tables.blocks import Thumbnails, read_faces, read_samples
@@ -62,9 +63,9 @@ class Timeline:
 
     @property
     def problems(self) -> list[str]:
-        """What was wrong with it, each sentence once, however the video was cut."""
+        """What is to be said of it, each sentence once, however the video was cut."""
         if self.info is None:
-            return [failure.message for failure in self.failures]
+            return sorted({failure.message for failure in self.failures})
         return _problems(self.info, self.ends)
 
     @property
@@ -72,7 +73,7 @@ class Timeline:
         """`ok`, `partial` (something was lost) or `failed` (nothing was read)."""
         if not any(status in (OK, NO_FACE) for status in self.samples.status):
             return "failed"
-        return "partial" if self.problems else "ok"
+        return "ok" if REMARKS.issuperset(self.problems) else "partial"
 
 
 def gather(
@@ -89,7 +90,7 @@ def gather(
     expected = info.segments if info else 0
     if [end.number for end in ordered_ends] != list(range(expected)):
         raise IncompleteVideoError(
-            f"{video.uri}: {expected} segments were planned and {len(ordered_ends)} came back."
+            f"{expected} segments were planned and {len(ordered_ends)} came back; run the video again."
         )
     sample_columns = _sample_columns(read_samples(samples))
     face_blocks = list(faces)
@@ -100,6 +101,7 @@ def gather(
     damage = [
         Failure(video.video_id, video.uri, "SampleFrames", None, "Damage", problem)
         for problem in _problems(info, ordered_ends)
+        if problem not in REMARKS
     ]
     return Timeline(
         video=video,
@@ -109,6 +111,20 @@ def gather(
         faces=face_columns,
         thumbnails=Thumbnails(face_blocks, order),
         failures=sorted([*failures, *damage], key=_place),
+    )
+
+
+def failed(video: Video, failures: Iterable[Failure], error: IncompleteVideoError) -> Timeline:
+    """The timeline of a video whose records contradict each other: without rows, and with the reason."""
+    reason = Failure(video.video_id, video.uri, "TrackFaces", None, type(error).__name__, str(error))
+    return Timeline(
+        video=video,
+        info=None,
+        ends=(),
+        samples=_sample_columns(read_samples(())),
+        faces=_face_columns(read_faces([]), _sample_columns(read_samples(()))),
+        thumbnails=(),
+        failures=sorted([*failures, reason], key=_place),
     )
 
 
@@ -161,13 +177,15 @@ def _face_columns(faces: pa.Table, samples: SampleColumns) -> FaceColumns:
 def _check(video: Video, samples: SampleColumns, faces: FaceColumns) -> None:
     """Each sample once and in order of time; as many faces as each sample counted."""
     if (np.diff(samples.sample) <= 0).any() or (np.diff(samples.pts_us) <= 0).any():
-        raise IncompleteVideoError(f"{video.uri}: a sample came twice or out of order.")
+        raise IncompleteVideoError("A sample came twice or out of order; run the video again.")
     numbers, counts = np.unique(faces.sample, return_counts=True)
     counted = samples.faces > 0
     if not (
         np.array_equal(numbers, samples.sample[counted]) and np.array_equal(counts, samples.faces[counted])
     ):
-        raise IncompleteVideoError(f"{video.uri}: {len(faces.sample)} faces for {samples.faces.sum()} found.")
+        raise IncompleteVideoError(
+            f"{len(faces.sample)} faces came back of {samples.faces.sum()} found; run the video again."
+        )
 
 
 def track(timeline: Timeline) -> Timeline:

@@ -184,6 +184,7 @@ def _videos(timeline: Timeline, settings: Settings) -> pa.Table:
         "schema_version": SCHEMA_VERSION,
         "processed_at": datetime.now(UTC),
         "seconds": sum(end.seconds for end in timeline.ends),
+        "sar": info.sar if info else None,
     }
     return pa.Table.from_pylist([row], VIDEOS)
 

@@ -12,8 +12,11 @@ import resource
 import signal
 import sys
 import threading
+import traceback
+from contextlib import suppress
 from dataclasses import asdict
 from fractions import Fraction
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -32,7 +35,7 @@ if __name__ == "__main__":
 
 from schemas.errors import UnreadableVideoError
 from transforms.video.reading import probe, read_segment
-from transforms.video.records import HEADER, RgbImage, SampledFrame
+from transforms.video.records import HEADER, Fault, RgbImage, SampledFrame
 
 # Address space of a decoding process; an 8K stream needs 1 to 2 GB of it.
 MEMORY_LIMIT: Final = 8 * 2**30
@@ -44,8 +47,8 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to act on
     if "--log" in sys.argv:
         av.logging.set_level(av.logging.WARNING)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    _limit("RLIMIT_CORE", 0)
+    _limit("RLIMIT_AS", MEMORY_LIMIT)
     # Nothing but messages may reach the pipe.
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
@@ -61,10 +64,10 @@ def serve() -> None:
         request = json.loads(requests.get())
         try:
             if request.pop("op") == "probe":
-                _send(out, probe(**request))
+                _send(out, probe(**request, progress=partial(_send, out)))
             else:
-                fps = Fraction(request.pop("fps"))
-                for item in read_segment(fps=fps, **request):
+                fps, size = Fraction(request.pop("fps")), tuple(request.pop("size"))
+                for item in read_segment(fps=fps, size=size, **request):
                     _send(out, item)
                     # PyAV ties a frame and its side data into a cycle; left alone, frames pile up.
                     gc.collect()
@@ -72,6 +75,19 @@ def serve() -> None:
             _send(out, error)
         except MemoryError:
             _send(out, UnreadableVideoError("Decoding it takes too much memory."))
+        except Exception as error:  # noqa: BLE001 - the parent tells of it; the next request is served
+            trace = traceback.format_exc()
+            print(trace, file=sys.stderr, flush=True)
+            _send(out, Fault(type(error).__name__, " ".join(str(error).split()), trace))
+
+
+def _limit(name: str, most: int) -> None:
+    """Lowers a limit of this process if the system lets it: a Mac refuses some, a cluster sets its own."""
+    with suppress(AttributeError, ValueError, OSError):
+        number = getattr(resource, name)
+        _, hard = resource.getrlimit(number)
+        wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(number, (wanted, wanted))
 
 
 def _send(out: BinaryIO, item: object) -> None:

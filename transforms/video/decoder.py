@@ -1,6 +1,7 @@
 """Decoding in a process of its own, which may crash, hang or eat memory without harm to the run."""
 
 import json
+import logging
 import math
 import os
 import select
@@ -19,7 +20,16 @@ from typing import IO, Any, Final, Self
 import numpy as np
 
 from schemas.errors import UnreadableVideoError
-from transforms.video.records import HEADER, DecodingProgress, LostSample, Probe, SampledFrame, SegmentSummary
+from transforms.remote import local_path
+from transforms.video.records import (
+    HEADER,
+    DecodingProgress,
+    Fault,
+    LostSample,
+    Probe,
+    SampledFrame,
+    SegmentSummary,
+)
 
 # Seconds that reading may wait for the decoder for each minute of video.
 TIME_LIMIT_S: Final = 300.0
@@ -29,10 +39,13 @@ READ_AHEAD_BYTES: Final = 64 * 2**20
 PIPE_BYTES: Final = 2**20
 
 CRASHED: Final = "The decoder crashed."
+FAULT: Final = "The decoder met an unforeseen {}: {}."
 STOPPED: Final = "The decoder was stopped: a minute of video took it longer than {:g} seconds."
 
 # -P: no module is searched for in the working folder.
 CHILD: Final = [sys.executable, "-P", str(Path(__file__).with_name("child.py"))]
+
+_LOGGER = logging.getLogger(__name__)
 
 Item = SampledFrame | LostSample | DecodingProgress | SegmentSummary
 
@@ -72,12 +85,16 @@ class Decoder:
     def probe(self, path: str, time_limit: float = TIME_LIMIT_S) -> Probe:
         """What the file is.
 
+        Args:
+            path: a local file, also as a `file:` URI.
+            time_limit: seconds of waiting for the next 1000 packets, and then for the first frame.
+
         Raises:
             UnreadableVideoError: with a sentence that says why nothing can be read.
         """
-        for answer in self._ask(time_limit, op="probe", path=path):
-            assert isinstance(answer, Probe)
-            return answer
+        for answer in self._ask(time_limit, op="probe", path=local_path(path)):
+            if isinstance(answer, Probe):
+                return answer
         raise AssertionError("a probe has an answer")
 
     def read(
@@ -86,6 +103,7 @@ class Decoder:
         start_us: int,
         end_us: int,
         zero_pts: int,
+        size: tuple[int, int],
         fps: Fraction,
         time_limit: float = TIME_LIMIT_S,
     ) -> Iterator[SampledFrame | LostSample | SegmentSummary]:
@@ -95,10 +113,11 @@ class Decoder:
         up, what has come is kept, every further sample is lost, and the summary says why.
 
         Args:
-            path: a local file.
+            path: a local file, also as a `file:` URI.
             start_us: microseconds after time zero.
             end_us: the same, or -1 for all that follows.
             zero_pts: timestamp of time zero in the stream's time base, from `probe`.
+            size: width and height of the upright pictures, from `probe`.
             fps: samples a second; 0 takes every frame, and then start_us must be 0.
             time_limit: seconds of waiting for the decoder allowed for each minute of video.
         """
@@ -106,10 +125,11 @@ class Decoder:
             raise ValueError("Every frame can only be numbered from the start: read the video in one piece.")
         request = {
             "op": "read",
-            "path": path,
+            "path": local_path(path),
             "start_us": start_us,
             "end_us": end_us,
             "zero_pts": zero_pts,
+            "size": size,
             "fps": str(fps),
         }
         taken: SampledFrame | LostSample | None = None
@@ -221,6 +241,10 @@ class Decoder:
             left = time_limit if isinstance(answer, DecodingProgress) else deadline - time.monotonic()
             if isinstance(answer, UnreadableVideoError):
                 raise answer
+            if isinstance(answer, Fault):
+                _LOGGER.error("%s\n%s", request["path"], answer.trace)
+                words = answer.message.rstrip(".") or "without a word"
+                raise UnreadableVideoError(FAULT.format(answer.error, words))
             yield answer
             if isinstance(answer, Probe | SegmentSummary):
                 return
@@ -257,10 +281,14 @@ class Decoder:
             return UnreadableVideoError(fields["reason"])
         if "problems" in fields:
             fields["problems"] = tuple(fields["problems"])
+        if "gaps" in fields:
+            fields["gaps"] = tuple((before, after) for before, after in fields["gaps"])
         return _ANSWERS[kind](**fields)
 
 
-_ANSWERS: Final = {kind.__name__: kind for kind in (Probe, LostSample, DecodingProgress, SegmentSummary)}
+_ANSWERS: Final = {
+    kind.__name__: kind for kind in (Fault, Probe, LostSample, DecodingProgress, SegmentSummary)
+}
 
 
 def _pixel_bytes(item: object) -> int:

@@ -1,8 +1,8 @@
 """Opening a file as a video, and its packets in the order they are stored."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from typing import Final
 
@@ -20,6 +20,8 @@ MAX_PIXELS: Final = 2**26
 # Consecutive read errors without a packet between them after which the file is given up.
 MAX_READ_ERRORS: Final = 100
 READ_ERRORS: Final = "Parts of the file could not be read."
+# Bytes and microseconds to look at for streams that begin late.
+_LOOK_FURTHER: Final = {"probesize": str(2**28), "analyzeduration": str(10**13)}
 # Demuxers that read other files, make pictures out of text, or show a still picture.
 _NOT_VIDEO_FORMATS: Final = frozenset(
     (
@@ -46,14 +48,20 @@ def open_video(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
     try:
         if os.path.getsize(path) == 0:
             raise UnreadableVideoError("The file is empty.")
-        # "file:" and the whitelist: neither a name nor a playlist may reach for anything else.
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        container = _open(path)
+        if not _moving_pictures(container):  # they may begin late in a file that has no header
+            container.close()
+            container = _open(path, **_LOOK_FURTHER)
     except (av.FFmpegError, OSError) as error:
         raise UnreadableVideoError(f"The file cannot be opened as a video: {plain_words(error)}.") from error
     with container:
         names = set(container.format.name.split(","))
         if names & _NOT_VIDEO_FORMATS:
             raise UnreadableVideoError(f"The file is not a video but {container.format.long_name}.")
+        if "webp_pipe" in names and _is_animated_webp(path):
+            raise UnreadableVideoError(
+                "The file is an animated WebP, which cannot be read; convert it to MP4."
+            )
         stream = _best_stream(container)
         context = stream.codec_context
         if context.width * context.height > MAX_PIXELS:
@@ -67,39 +75,93 @@ def open_video(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
         yield container, stream
 
 
+def _open(path: str, **options: str) -> InputContainer:
+    # "file:" and the whitelist: neither a name nor a playlist may reach for anything else.
+    allowed = {"protocol_whitelist": "file"}
+    return av.open(f"file:{path}", options=allowed | options, metadata_errors="replace")
+
+
 def plain_words(error: Exception) -> str:
     """FFmpeg's words without errno, path and log."""
     return getattr(error, "strerror", None) or str(error)
 
 
+def _is_animated_webp(path: str) -> bool:
+    with open(path, "rb") as file:
+        header = file.read(21)
+    return header[12:16] == b"VP8X" and bool(header[20] & 2)
+
+
+def _moving_pictures(container: InputContainer) -> list[VideoStream]:
+    aside = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
+    return [stream for stream in container.streams.video if not stream.disposition & aside]
+
+
 def _best_stream(container: InputContainer) -> VideoStream:
-    aside = Disposition.attached_pic | Disposition.timed_thumbnails
-    videos = [stream for stream in container.streams.video if not stream.disposition & aside]
+    videos = _moving_pictures(container)
     if not videos:
-        kinds = sorted({stream.type or "unknown" for stream in container.streams})
-        holds = " and ".join(kinds) if kinds else "nothing"
+        kinds = {"a cover picture" if s.type == "video" else s.type or "unknown" for s in container.streams}
+        holds = " and ".join(sorted(kinds, reverse=True)) or "nothing"
         raise UnreadableVideoError(f"The file holds no moving picture, only {holds}.")
-    best = container.streams.best("video")
-    stream = best if best in videos else max(videos, key=lambda s: s.width * s.height)
-    if stream.time_base is None:
+    decodable = [stream for stream in videos if _can_decode(stream)]
+    if not decodable:
+        raise UnreadableVideoError("No decoder for this kind of video is installed.")
+    timed = [stream for stream in decodable if stream.time_base]
+    if not timed:
         raise UnreadableVideoError("The video stream has no time base.")
+    best = container.streams.best("video")
+    return best if best in timed else max(timed, key=lambda stream: stream.width * stream.height)
+
+
+def _can_decode(stream: VideoStream) -> bool:
     try:
-        stream.codec_context.codec  # noqa: B018
-    except (av.FFmpegError, ValueError, AttributeError) as error:
-        raise UnreadableVideoError("No decoder for this kind of video is installed.") from error
-    return stream
+        return bool(stream.codec_context.codec)
+    except (av.FFmpegError, ValueError, AttributeError):
+        return False
 
 
-def packets(container: InputContainer, stream: VideoStream | None, problems: set[str]) -> Iterator[Packet]:
-    """Packets of one stream, or of all, to the end of the file and past what cannot be read."""
+def holds_others(path: str, container: InputContainer, others: Mapping[int, int], begins_late: bool) -> bool:
+    """Whether there are moving pictures beside the one that is read.
+
+    Args:
+        path: of the file.
+        container: the same, open.
+        others: packets by stream, without the one that is read.
+        begins_late: whether there are streams that `container` does not know.
+    """
+    known = _moving_pictures(container)
+    # One packet is a still picture, none an empty track.
+    if any(others.get(stream.index, 0) > 1 for stream in known):
+        return True
+    if begins_late:
+        # Without what it reads ahead the file may be looked through in flat memory.
+        with suppress(av.FFmpegError, OSError), _open(path, **_LOOK_FURTHER, fflags="nobuffer") as whole:
+            return len(_moving_pictures(whole)) > len(known)
+    return False
+
+
+class LateStreamError(Exception):
+    """All packets came, and some were of a stream that was not there when the file was opened."""
+
+
+def packets(container: InputContainer, stream: VideoStream, problems: set[str]) -> Iterator[Packet]:
+    """Packets of one stream to the end of the file, past what cannot be read."""
+    with suppress(LateStreamError):
+        yield from demux(container, [stream], problems)
+
+
+def demux(container: InputContainer, streams: list[VideoStream], problems: set[str]) -> Iterator[Packet]:
+    """Packets of these streams, or of all; LateStreamError may be raised after the last."""
     errors = 0
     while errors < MAX_READ_ERRORS:
         try:
-            for packet in container.demux(*filter(None, [stream])):
+            for packet in container.demux(*streams):
                 if packet.size:
                     errors = 0
                     yield packet
             return
+        except IndexError as error:  # how PyAV ends when a stream has no place in its list
+            raise LateStreamError from error
         except (av.FFmpegError, OSError):
             errors += 1
             problems.add(READ_ERRORS)

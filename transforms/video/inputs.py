@@ -1,5 +1,6 @@
 """From files, folders, globs, lists and URIs to the videos they name."""
 
+import codecs
 import glob
 import hashlib
 import os
@@ -8,15 +9,29 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, count
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from schemas.elements import Video
 from schemas.errors import UsageError
-from transforms.remote import exists, file_systems, is_remote
+from transforms.remote import exists, file_systems, is_remote, local_path
 from transforms.tables.rows import has_rows, read_rows
 from transforms.tables.sources import canonical_uri, known_sources
-from transforms.video.reading import VIDEO_EXTENSIONS
 
+# What counts as a video when a folder is searched. A file that is named is always tried.
+VIDEO_EXTENSIONS: Final = frozenset((
+    ".264", ".265", ".3g2", ".3gp", ".3gpp", ".apng", ".asf", ".avi", ".dav", ".divx", ".dv", ".f4v",
+    ".flv", ".gif", ".h264", ".h265", ".hevc", ".ivf", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4s", ".m4v",
+    ".mj2", ".mjpeg", ".mjpg", ".mkv", ".mod", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv", ".mts",
+    ".mxf", ".nut", ".obu", ".ogm", ".ogv", ".ps", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm",
+    ".wmv", ".y4m",
+))  # fmt: skip
+# Endings that text has too: TypeScript, Go's modules, PostScript.
+_TEXT_EXTENSIONS: Final = frozenset((".mod", ".mts", ".ps", ".ts"))
+_TEXT_LOOKED_AT: Final = 4096
+# Folders in which other programs keep previews, and what was thrown away.
+_NOT_SEARCHED: Final = frozenset(("#recycle", "$RECYCLE.BIN", "@eaDir", "__MACOSX"))
+# The fingerprint of a file that is not there: one that appears later has another.
+_MISSING: Final = "missing"
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -46,15 +61,23 @@ class FoundFile(NamedTuple):
     size_bytes: int
 
 
-def find_videos(inputs: Iterable[str], out: str | None = None) -> list[Video]:
+def find_videos(inputs: Iterable[str], out: str | None = None, strict: bool = False) -> list[Video]:
     """Every video that the inputs name, each once, sorted by id.
 
     Folders are searched recursively for files with a video's ending; a file, glob or list is taken
-    as given. A video that the tables below `out` know has the id that it has there. Raises UsageError
-    when an input matches nothing or cannot be read.
+    as given. A video that the tables below `out` know has the id that it has there. What a list names
+    and what a link in a folder leads to, and is not there, is a video too, which fails when it is opened.
+
+    Args:
+        inputs: as the user wrote them.
+        out: the folder of tables, if there is one.
+        strict: refuse a list that names something that is not there.
+
+    Raises:
+        UsageError: an input matches nothing or cannot be read.
     """
     found: dict[str, FoundFile] = {}
-    for file in chain.from_iterable(map(_match, inputs)):
+    for file in chain.from_iterable(_match(text, strict) for text in inputs):
         other = found.setdefault(file.uri, file)
         # Named by a folder and by one inside it: the outer one counts, whatever their order.
         if len(file.relative) > len(other.relative):
@@ -104,36 +127,51 @@ def _is_moved(uri: str, name: str | None, file: FoundFile, out: str) -> bool:
     if name is None or is_remote(uri) or exists(uri) or not has_rows(out, "videos", name):
         return False
     [fingerprint] = read_rows(out, "videos", name, ["fingerprint"])["fingerprint"].to_pylist()
-    return fingerprint == file.fingerprint
+    return fingerprint == file.fingerprint != _MISSING
 
 
-def _match(text: str) -> Iterator[FoundFile]:
-    if text.startswith("@"):
-        yield from _match_list(text[1:])
+def _match(text: str, strict: bool = False) -> Iterator[FoundFile]:
+    if text.startswith("@") and not os.path.lexists(text):
+        yield from _match_list(text[1:], strict)
     elif is_remote(text):
         yield from _match_uri(text)
     else:
         yield from _match_local(text)
 
 
-def _match_list(path: str) -> Iterator[FoundFile]:
+def _match_list(path: str, strict: bool) -> Iterator[FoundFile]:
     try:
-        with file_systems().open(path) if is_remote(path) else open(path, "rb") as source:
-            lines = source.read().decode().splitlines()
+        with file_systems().open(path) if is_remote(path) else open(local_path(path), "rb") as source:
+            lines = _text(source.read()).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The list {path} cannot be read: {error}.") from error
     for line in lines:
-        if entry := line.strip():
-            yield from _match(entry)
+        entry = line.strip()
+        if not entry or entry.startswith("#"):
+            continue
+        try:
+            yield from _match(entry, strict)
+        except UsageError:
+            if strict:
+                raise
+            uri = canonical_uri(entry)
+            yield FoundFile(uri, uri.rpartition("/")[2], _MISSING, 0)
+
+
+def _text(content: bytes) -> str:
+    """What a list says, in UTF-8 or UTF-16 with a mark; bytes that are neither stay part of a name."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    return os.fsdecode(content.removeprefix(codecs.BOM_UTF8))
 
 
 def _match_local(text: str) -> Iterator[FoundFile]:
-    path = os.path.abspath(os.path.expanduser(text))
+    path = os.path.abspath(os.path.expanduser(local_path(text)))
     if os.path.isdir(path):
         files, root = list(_walk(path)), path
-    elif os.path.lexists(path):
+    elif os.path.exists(path):
         files, root = [path], os.path.dirname(path)
-    elif _GLOB.search(text):
+    elif _GLOB.search(path):
         root = path[: _GLOB.search(path).start()].rpartition(os.sep)[0]  # type: ignore[union-attr]
         files = [name for name in sorted(glob.glob(path, recursive=True)) if not os.path.isdir(name)]
     else:
@@ -157,10 +195,13 @@ def _walk(folder: str) -> Iterator[str]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name not in _NOT_SEARCHED
+        )
         for name in sorted(names):
             path = os.path.join(parent, name)
-            if _is_video_name(name) and os.path.isfile(path):
+            leads_nowhere = os.path.islink(path) and not os.path.exists(path)
+            if _is_video_name(name) and (leads_nowhere or (os.path.isfile(path) and not _is_text(path))):
                 yield path
 
 
@@ -168,14 +209,29 @@ def _is_video_name(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_EXTENSIONS
 
 
+def _is_text(path: str) -> bool:
+    """Whether a file whose ending says little holds text: no NUL, and nothing that UTF-8 has no place for."""
+    if os.path.splitext(path)[1].lower() not in _TEXT_EXTENSIONS:
+        return False
+    try:
+        with open(path, "rb") as file:
+            start = file.read(_TEXT_LOOKED_AT)
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except (OSError, UnicodeDecodeError):
+        return False  # whoever opens it will tell
+    return bool(start) and b"\0" not in start
+
+
 def _local_file(path: str, root: str) -> FoundFile:
+    relative = os.path.relpath(path, root).replace(os.sep, "/")
     try:
         status = os.stat(path)
+    except FileNotFoundError:
+        return FoundFile(canonical_uri(path), relative, _MISSING, 0)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     if not stat.S_ISREG(status.st_mode):
         raise UsageError(f"{path} is not a regular file.")
-    relative = os.path.relpath(path, root).replace(os.sep, "/")
     return FoundFile(canonical_uri(path), relative, local_fingerprint(status), status.st_size)
 
 

@@ -1,26 +1,58 @@
-"""From a decoded frame to an upright RGB picture."""
+"""From a decoded frame to an upright RGB picture with square pixels."""
 
 import struct
-from typing import cast
+from fractions import Fraction
+from typing import Any, Final, cast
 
 import av
 import numpy as np
 from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideData
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from schemas.errors import UnreadableVideoError
 from transforms.video.records import RgbImage
 
+# Pixels further from square than this are a mistake in the file.
+_LONGEST_PIXEL: Final = 10
 
-def to_rgb(frame: VideoFrame) -> RgbImage:
-    """The upright picture, uint8 RGB [height, width, 3]. Raises UnreadableVideoError."""
+
+def _pass_over(kinds: type[SideData], _value: object) -> SideData:
+    return kinds.PANSCAN
+
+
+# PyAV builds all side data of a frame when asked for one, and raises for kinds that it has no name for.
+cast(Any, SideData)._missing_ = classmethod(_pass_over)
+
+
+def to_rgb(frame: VideoFrame, size: tuple[int, int]) -> RgbImage:
+    """The upright picture, uint8 RGB [height, width, 3]. Raises UnreadableVideoError.
+
+    Args:
+        frame: as it was decoded.
+        size: width and height that the upright picture is scaled to.
+    """
+    matrix = display_matrix(frame)
+    width, height = size if matrix[0] else size[::-1]
     try:
         # One thread: waking others for a picture costs more than they bring.
-        stored = frame.to_ndarray(format="rgb24", threads=1)
+        stored = frame.to_ndarray(format="rgb24", width=width, height=height, threads=1)
     except (av.FFmpegError, ValueError) as error:
         raise UnreadableVideoError(f"Pixels of the kind {frame.format.name} cannot be converted.") from error
-    return upright(np.asarray(stored, np.uint8), display_matrix(frame))
+    return upright(np.asarray(stored, np.uint8), matrix)
+
+
+def pixel_aspect(stream: VideoStream) -> Fraction:
+    """Width over height of a stored pixel; 1 where the file does not say, or says what cannot be."""
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
+    return aspect if 1 / Fraction(_LONGEST_PIXEL) <= aspect <= _LONGEST_PIXEL else Fraction(1)
+
+
+def display_size(frame: VideoFrame, aspect: Fraction) -> tuple[int, int]:
+    """Width and height of the upright picture as players show it: wider or narrower, never taller."""
+    size = max(1, round(frame.width * aspect)), frame.height
+    return size if display_matrix(frame)[0] else size[::-1]
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:

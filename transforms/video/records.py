@@ -16,15 +16,17 @@ class Probe:
     """What a file is, from listing all its packets and decoding the first frame."""
 
     zero_pts: int  # of the first frame that decodes, in the stream's time base
-    width: int  # upright pixels
+    width: int  # of the upright picture as it is shown, with square pixels
     height: int
+    sar: float  # width over height of a stored pixel
     rotation: int  # clockwise degrees applied to make the picture upright
     codec: str
     duration_us: int  # from time zero to the end of the last frame listed in the file
     frames: int  # frames listed in the file from time zero on; some may turn out not to decode
     min_step_us: int  # shortest and longest time from one frame to the next; 0 when unknown
     max_step_us: int
-    one_piece: bool  # timestamps jump back or are missing: only reading from the start gives them
+    gaps: tuple[tuple[int, int], ...]  # longer than a minute: pts_us of the frames before and after
+    one_piece: bool  # only reading from the start gives the right times and pictures
     problems: tuple[str, ...]  # one sentence each
 
 
@@ -59,9 +61,18 @@ class SegmentSummary:
 
 @dataclass(frozen=True)
 class DecodingProgress:
-    """Decoding got to this time; sent at least once per minute of video."""
+    """Listing or decoding got to this time; decoding says so at least once per minute of video."""
 
     pts_us: int
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An error that nothing of ours foresaw ended the work on a request."""
+
+    error: str  # its class
+    message: str  # in one line
+    trace: str
 
 
 # A message: length of a JSON object, the object, and for a frame its pixels.

@@ -44,9 +44,12 @@ class VideoReader:
         """Start the decoding process, which then loads its libraries while others load theirs."""
         self._decoder.start()
 
-    def probe(self, video: Video) -> Probe:
-        """What a video is; UnreadableVideoError when none, OSError when it cannot be fetched."""
-        return self._decoder.probe(self._copies.path(video.uri, video.fingerprint))
+    def probe(self, video: Video, time_limit: float = TIME_LIMIT_S) -> Probe:
+        """What a video is; UnreadableVideoError when none, OSError when it cannot be fetched.
+
+        time_limit: as `Decoder.probe`'s.
+        """
+        return self._decoder.probe(self._copies.path(video.uri, video.fingerprint), time_limit)
 
     def read(
         self, segment: Segment, fps: Fraction, time_limit: float = TIME_LIMIT_S
@@ -91,7 +94,13 @@ class VideoReader:
             yield SegmentSummary(0, -1, 0, 0, (f"The file could not be fetched: {error}.",))
             return
         yield from self._decoder.read(
-            path, segment.start_us, segment.end_us, segment.zero_pts, fps, time_limit
+            path,
+            segment.start_us,
+            segment.end_us,
+            segment.zero_pts,
+            (segment.width, segment.height),
+            fps,
+            time_limit,
         )
 
 
@@ -119,6 +128,7 @@ def video_info(video: Video, probed: Probe, segments: list[Segment]) -> VideoInf
         video_id=video.video_id,
         width=probed.width,
         height=probed.height,
+        sar=probed.sar,
         rotation=probed.rotation,
         codec=probed.codec,
         duration_us=probed.duration_us,

@@ -262,7 +262,9 @@ def test_a_stream_that_changes_its_size_is_scaled_to_the_first(tmp_path):
     assert result.exit_code == 0, result.output
     frames = read(tmp_path / "copy.mp4")
     with Decoder() as decoder:  # the frame at the seam may be lost
-        items = list(decoder.read(str(clip), 0, -1, decoder.probe(str(clip)).zero_pts, Fraction(0)))
+        probe = decoder.probe(str(clip))
+        size = probe.width, probe.height
+        items = list(decoder.read(str(clip), 0, -1, probe.zero_pts, size, Fraction(0)))
     kept = [item.pts_us / 1e6 for item in items if isinstance(item, SampledFrame)]
     assert [time for time, _ in frames] == pytest.approx(kept)
     assert {kept[0], kept[-1]} == {0, 1.04}
@@ -290,6 +292,30 @@ def test_a_video_is_known_whichever_folder_above_it_was_the_input(tmp_path, clip
     # A copy elsewhere has another time of change; its size tells.
     os.utime(moved)
     assert affectline("annotate", moved, out, "-o", tmp_path / "copy.mp4").exit_code == 0
+
+
+def test_only_a_file_that_was_annotated_before_is_replaced(tmp_path, clip, out):
+    for name, content in (("notes.txt", b"mine"), ("own.mp4", clip.read_bytes())):
+        own = tmp_path / name
+        own.write_bytes(content)
+        result = affectline("annotate", clip, out, "-o", own)
+        assert result.exit_code == 2
+        assert result.output.count("\n") == 1
+        assert (
+            f"{own} is there already and was not written by affectline; give another name." in result.output
+        )
+        assert own.read_bytes() == content
+    for _ in range(2):
+        assert affectline("annotate", clip, out, "-o", tmp_path / "copy.mp4").exit_code == 0
+
+
+def test_a_gap_of_hours_leaves_every_frame_at_its_time(tmp_path):
+    times = [0, 40, 80, 2_200_000, 2_200_040, 50_000_000, 50_000_040]
+    clip = make_clip(tmp_path / "gap.mkv", times, sound=False)
+    out = write_tables(tmp_path / "out", clip, [])
+    result = affectline("annotate", clip, out, "-o", tmp_path / "copy.mp4")
+    assert result.exit_code == 0, result.output
+    assert [time for time, _ in read(tmp_path / "copy.mp4")] == pytest.approx([t / 1000 for t in times])
 
 
 def test_what_cannot_be_is_one_sentence_and_writes_nothing(tmp_path, clip, out):

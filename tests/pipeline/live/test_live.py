@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pipeline.cli.main import main
 from pipeline.live.following import flow_picture, follow
 from pipeline.live.live import LOOK_EVERY_US, LiveFaces
-from pipeline.live.stream import Stream, read_file, watch
+from pipeline.live.stream import Stream, VideoFile, watch
 from schemas.emotions import EMOTIONS
 from schemas.errors import RunError, UsageError
 from tests.helpers.clips import astronaut_clip
@@ -34,6 +34,11 @@ FRAME_US = 33_333
 def live(detector=None, classifier=None, smoothing="hmm", **settings):
     analyzer = Analyzer(detector or DrawnDetector(), classifier or DrawnClassifier())
     return LiveFaces(analyzer, smoothing, **settings)
+
+
+def frames_in(path):
+    with VideoFile(str(path)) as file:
+        return len(list(file.frames(threading.Event())))
 
 
 def path_of(number):
@@ -275,10 +280,10 @@ def test_the_annotated_file_has_every_frame_with_what_was_told(tmp_path):
     told = [json.loads(line)["faces"] for line in lines]
     assert [face["x"] for [face] in told] == pytest.approx([200 + 4 * number for number in range(12)], abs=3)
     assert all(list(face["probabilities"]) == list(EMOTIONS) for [face] in told)
-    problems = []
-    frames = list(read_file(str(output), problems))
+    with VideoFile(str(output)) as file:
+        frames = list(file.frames(threading.Event()))
     assert [frame.pts_us for frame in frames] == [number * 40_000 for number in range(12)]
-    assert problems == []
+    assert file.problems == []
     for number, frame in enumerate(frames):
         plain = draw((200 + 4 * number, 150))
         changed = np.abs(frame.image.astype(int) - plain).max(axis=2) > 60
@@ -436,7 +441,7 @@ def test_a_camera_gives_rgb_frames_and_its_end_is_an_error(monkeypatch, tmp_path
     assert colors[0] == [0, 0, 200]
     times = [json.loads(line)["time_s"] for line in lines]
     assert times == sorted(set(times))
-    assert len(list(read_file(str(output), []))) == len(lines)  # what came is kept
+    assert frames_in(output) == len(lines)  # what came is kept
 
 
 def test_a_slow_viewer_gets_the_newest_frame(monkeypatch):
@@ -462,7 +467,7 @@ def test_interrupting_completes_the_file(tmp_path):
     before = signal.getsignal(signal.SIGINT)
     assert watch(str(clip), see, str(output), lines.append) == "Stopped after 6 frames (0.2 s)."
     assert signal.getsignal(signal.SIGINT) is before
-    assert len(list(read_file(str(output), []))) == len(lines) == 6
+    assert frames_in(output) == len(lines) == 6
 
 
 def test_it_ends_when_nobody_reads_any_more(tmp_path):

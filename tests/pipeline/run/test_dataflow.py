@@ -408,7 +408,7 @@ def test_a_template_is_written_and_not_run(service, model, local_tables, tmp_pat
 def test_neighbouring_segments_share_a_copy_of_a_remote_video():
     def groups(uri):
         video = Video("v-1", uri, "1-1", 1)
-        return [read_together(Segment(video, number, 0, -1, 0)) for number in range(25)]
+        return [read_together(Segment(video, number, 0, -1, 0, 320, 240)) for number in range(25)]
 
     assert [len(set(groups(uri))) for uri in ("/videos/v.mp4", "gs://some-bucket/v.mp4")] == [25, 3]
     assert groups("gs://some-bucket/v.mp4")[9:11] == ["v-1/0", "v-1/1"]

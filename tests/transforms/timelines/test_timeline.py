@@ -23,7 +23,7 @@ from transforms.timelines.tabulate import sample_spans, tabulate
 from transforms.timelines.tracking import APPEARANCE_BYTES
 
 VIDEO = Video("clip-0123456789", "/videos/clip.mp4", "10-20", 10)
-INFO = VideoInfo(VIDEO.video_id, 320, 240, 0, "h264", 2_000_000, 2, [])
+INFO = VideoInfo(VIDEO.video_id, 320, 240, 1.0, 0, "h264", 2_000_000, 2, [])
 HAPPY = [0.02, 0.02, 0.02, 0.88, 0.02, 0.02, 0.02]
 SAD = [0.02, 0.02, 0.02, 0.02, 0.88, 0.02, 0.02]
 
@@ -150,7 +150,7 @@ def test_a_face_seen_once_leaves_with_its_reason():
     ],
     ids=["segment lost", "segment twice", "sample lost", "sample twice", "face lost", "face too many"],
 )
-def test_sums_that_do_not_balance_stop_the_run(changes):
+def test_sums_that_do_not_balance_are_found(changes):
     with pytest.raises(IncompleteVideoError):
         gathered(records() | changes)
 

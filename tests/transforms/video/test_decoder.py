@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from schemas.errors import UnreadableVideoError
-from tests.helpers.videos import even, number_in, write_video
+from tests.helpers.videos import SIZE, even, number_in, write_video
 from transforms.video import decoder as decoder_module
 from transforms.video.decoder import CHILD, CRASHED, STOPPED, Decoder
 from transforms.video.reading import probe, read_segment
@@ -57,8 +57,8 @@ def misbehave(monkeypatch, tmp_path: Path, at: int, deed: str) -> None:
 
 def test_the_child_says_what_reading_in_the_same_process_says(clip, decoder):
     assert decoder.probe(clip) == probe(clip)
-    here = list(read_segment(clip, 400_000, 1_200_000, 0, Fraction(10)))
-    there = list(decoder.read(clip, 400_000, 1_200_000, 0, Fraction(10)))
+    here = list(read_segment(clip, 400_000, 1_200_000, 0, SIZE, Fraction(10)))
+    there = list(decoder.read(clip, 400_000, 1_200_000, 0, SIZE, Fraction(10)))
     assert len(here) == len(there) == 9
     for left, right in zip(here, there, strict=True):
         assert type(left) is type(right)
@@ -73,7 +73,7 @@ def test_the_child_says_what_reading_in_the_same_process_says(clip, decoder):
 def test_one_child_serves_many_files(clip, decoder):
     decoder.probe(clip)
     child = decoder._child
-    list(decoder.read(clip, 0, -1, 0, FPS))
+    list(decoder.read(clip, 0, -1, 0, SIZE, FPS))
     with pytest.raises(UnreadableVideoError, match="No such file"):
         decoder.probe(clip + ".gone")
     decoder.probe(clip)
@@ -84,7 +84,7 @@ DEEDS = {
     "abort": "os.abort()",
     "killed": "os.kill(os.getpid(), signal.SIGKILL)",
     "killed in the middle of a message": "os.write(1, b''); out.write(b'\\xff\\0'); os._exit(3)",
-    "an error in Python": "raise RuntimeError('unforeseen')",
+    "an error in Python": "raise RuntimeError('un\\nforeseen.')",
     "asleep": "time.sleep(60)",
     "stopped": "os.kill(os.getpid(), signal.SIGSTOP)",
 }
@@ -94,10 +94,11 @@ DEEDS = {
 def test_what_was_delivered_is_kept_and_the_rest_is_lost_aloud(deed, clip, tmp_path, monkeypatch):
     hangs = deed in ("asleep", "stopped")
     limit = 1.0 if hangs else 60.0
-    reason = STOPPED.format(limit) if hangs else CRASHED
+    raised = "The decoder met an unforeseen RuntimeError: un foreseen."
+    reason = STOPPED.format(limit) if hangs else raised if "raise" in DEEDS[deed] else CRASHED
     misbehave(monkeypatch, tmp_path, 20, DEEDS[deed])
     with Decoder() as decoder:
-        *items, summary = decoder.read(clip, 0, -1, 0, FPS, limit)
+        *items, summary = decoder.read(clip, 0, -1, 0, SIZE, FPS, limit)
         assert [i.sample for i in items] == list(range(50))
         assert [i.pts_us for i in items] == [40_000 * n for n in range(50)]
         assert [number_in(i.image) for i in items if isinstance(i, SampledFrame)] == list(range(20))
@@ -107,7 +108,7 @@ def test_what_was_delivered_is_kept_and_the_rest_is_lost_aloud(deed, clip, tmp_p
         )
         assert reason.endswith(".")
         # The next segment, which has no such frame, reads fine.
-        *items, summary = decoder.read(clip, 1_000_000, -1, 0, FPS)
+        *items, summary = decoder.read(clip, 1_000_000, -1, 0, SIZE, FPS)
         assert [number_in(i.image) for i in items if isinstance(i, SampledFrame)] == list(range(25, 50))
         assert summary.problems == ()
 
@@ -115,7 +116,7 @@ def test_what_was_delivered_is_kept_and_the_rest_is_lost_aloud(deed, clip, tmp_p
 def test_a_crash_outside_the_segment_loses_nothing_of_it(clip, tmp_path, monkeypatch):
     misbehave(monkeypatch, tmp_path, 20, DEEDS["abort"])
     with Decoder() as decoder:
-        *items, summary = decoder.read(clip, 0, 800_000, 0, FPS)
+        *items, summary = decoder.read(clip, 0, 800_000, 0, SIZE, FPS)
     assert [i.sample for i in items] == list(range(20))
     assert summary.problems == ()
 
@@ -123,7 +124,7 @@ def test_a_crash_outside_the_segment_loses_nothing_of_it(clip, tmp_path, monkeyp
 def test_a_crash_loses_only_what_lies_in_the_segment(clip, tmp_path, monkeypatch):
     misbehave(monkeypatch, tmp_path, 20, DEEDS["abort"])
     with Decoder() as decoder:
-        *items, _ = decoder.read(clip, 600_000, 1_000_000, 0, FPS)
+        *items, _ = decoder.read(clip, 600_000, 1_000_000, 0, SIZE, FPS)
     assert [(i.sample, isinstance(i, LostSample)) for i in items] == [(n, n >= 20) for n in range(15, 25)]
 
 
@@ -131,13 +132,13 @@ def test_a_crash_on_a_file_without_timestamps_lists_every_frame(tmp_path, monkey
     raw = str(write_video(tmp_path / "a.264", even(30, 1), tick=Fraction(1, 25), bframes=2))
     misbehave(monkeypatch, tmp_path, 10, DEEDS["abort"])
     with Decoder() as decoder:
-        *items, _ = decoder.read(raw, 0, -1, 0, Fraction(0))
+        *items, _ = decoder.read(raw, 0, -1, 0, SIZE, Fraction(0))
     assert [(i.sample, i.pts_us) for i in items] == [(n, 40_000 * n) for n in range(30)]
     assert [isinstance(i, LostSample) for i in items] == [n >= 10 for n in range(30)]
 
 
 def test_a_file_that_vanishes_is_one_lost_sample(decoder, tmp_path):
-    lost, summary = decoder.read(str(tmp_path / "gone.mp4"), 1_000_000, -1, 0, Fraction(5))
+    lost, summary = decoder.read(str(tmp_path / "gone.mp4"), 1_000_000, -1, 0, SIZE, Fraction(5))
     assert isinstance(lost, LostSample)
     assert (lost.sample, lost.pts_us) == (5, 1_000_000)
     assert summary == SegmentSummary(0, -1, 0, 0, (lost.reason,))
@@ -145,25 +146,25 @@ def test_a_file_that_vanishes_is_one_lost_sample(decoder, tmp_path):
 
 def test_every_frame_cannot_be_read_from_the_middle(clip, decoder):
     with pytest.raises(ValueError, match="one piece"):
-        next(decoder.read(clip, 1, -1, 0, Fraction(0)))
+        next(decoder.read(clip, 1, -1, 0, SIZE, Fraction(0)))
 
 
 def test_a_reader_that_loses_interest_leaves_no_child(clip):
     with Decoder() as decoder:
-        items = decoder.read(clip, 0, -1, 0, FPS)
+        items = decoder.read(clip, 0, -1, 0, SIZE, FPS)
         next(items)
         child = decoder._child
         assert child is not None
         items.close()
         assert child.poll() is not None
-        assert number_in(next(iter(decoder.read(clip, 0, -1, 0, FPS))).image) == 0
+        assert number_in(next(iter(decoder.read(clip, 0, -1, 0, SIZE, FPS))).image) == 0
 
 
 def test_a_slow_caller_is_no_slow_decoder(tmp_path):
     path = str(write_video(tmp_path / "a.mp4", even(6), size=(2048, 2048)))  # 75 MB: more than is read ahead
     with Decoder() as decoder:
         decoder.probe(path)
-        items = decoder.read(path, 0, -1, 0, FPS, time_limit=1.5)
+        items = decoder.read(path, 0, -1, 0, SIZE, FPS, time_limit=1.5)
         next(items)
         time.sleep(1.7)
         assert isinstance([*items][-1], SegmentSummary)
@@ -200,7 +201,7 @@ def test_the_child_ends_with_its_parent(clip, tmp_path):
         from fractions import Fraction
         from transforms.video.decoder import Decoder
         decoder = Decoder()
-        items = decoder.read({clip!r}, 0, -1, 0, Fraction(25))
+        items = decoder.read({clip!r}, 0, -1, 0, (64, 32), Fraction(25))
         next(items)
         print(decoder._child.pid, flush=True)
         input()

@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 
 from schemas.errors import UsageError
+from transforms.remote import exists, local_path
 from transforms.video.inputs import find_videos, video_id
 
 
@@ -107,6 +109,89 @@ def test_inputs_that_match_nothing(folder, name, message):
 def test_a_device_is_no_video():
     with pytest.raises(UsageError, match="/dev/null is not a regular file"):
         find_videos(["/dev/null"])
+
+
+def test_what_a_list_names_and_is_not_there_is_a_video_that_fails(folder, tmp_path):
+    good, gone = str(folder / "b.mp4"), str(tmp_path / "gone.mp4")
+    listing = tmp_path / "list.txt"
+    listing.write_text(f"# from the archive\n\n  {good}\n{gone}\n{tmp_path}/*.avi\n")
+    found = {video.uri: video for video in find_videos([f"@{listing}"])}
+    assert set(found) == {good, gone, f"{tmp_path}/*.avi"}
+    assert found[gone].size_bytes == 0
+    Path(gone).write_bytes(b"x")
+    [now] = find_videos([gone])
+    assert now.fingerprint != found[gone].fingerprint
+    with pytest.raises(UsageError, match="matches no video"):
+        find_videos([f"@{listing}"], strict=True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_lists_of_any_editor_are_read(encoding, line_end, folder, tmp_path):
+    named = folder / "f\u00eate.mp4"
+    named.write_bytes(b"x")
+    text = f"{named}{line_end}{folder}/b.mp4{line_end}"
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    (tmp_path / "list.txt").write_bytes(mark + text.encode(encoding))
+    assert uris(find_videos([f"@{tmp_path}/list.txt"])) == sorted([str(named), f"{folder}/b.mp4"])
+
+
+def test_a_file_whose_name_begins_like_a_list_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "@user.mp4").write_bytes(b"x")
+    assert uris(find_videos(["@user.mp4"])) == [str(tmp_path / "@user.mp4")]
+
+
+def test_names_that_are_not_utf_8_are_found_and_can_be_written_down(tmp_path):
+    name = os.fsencode(tmp_path) + b"/\xe9t\xe9.mp4"
+    with open(name, "wb") as file:
+        file.write(b"xyz")
+    (tmp_path / "list.txt").write_bytes(name + b"\n")
+    [video] = find_videos([str(tmp_path)])
+    assert video.uri == f"file://{tmp_path}/%E9t%E9.mp4"
+    assert video.size_bytes == 3
+    assert find_videos([os.fsdecode(name)]) == [video]
+    assert [again.uri for again in find_videos([f"@{tmp_path}/list.txt"])] == [video.uri]
+    assert [again.uri for again in find_videos([video.uri])] == [video.uri]
+    assert os.fsencode(local_path(video.uri)) == name
+    assert exists(video.uri)
+
+
+def test_file_uris_are_paths(folder):
+    assert find_videos([f"file://{folder}"]) == find_videos([str(folder)])
+    assert find_videos([f"file://{folder}/sub/a%2EMKV"]) == find_videos([f"{folder}/sub/a.MKV"])
+    assert find_videos([f"file://localhost{folder}/*.mp4"]) == find_videos([f"{folder}/*.mp4"])
+
+
+def test_a_link_that_leads_nowhere_is_a_video_that_fails(folder):
+    (folder / "lost.mp4").symlink_to(folder / "away.mp4")
+    (folder / "notes.txt").symlink_to(folder / "away.txt")
+    assert str(folder / "lost.mp4") in uris(find_videos([str(folder)]))
+    assert len(find_videos([str(folder)])) == 3
+    assert str(folder / "lost.mp4") in uris(find_videos([f"{folder}/*"]))
+
+
+@pytest.mark.parametrize("ending", ["h265", "m1v", "3gpp", "mod", "dav", "m4s", "obu", "apng", "3GPP"])
+def test_folders_are_searched_for_every_kind_of_video(ending, tmp_path):
+    (tmp_path / f"a.{ending}").write_bytes(b"\0" * 10)
+    assert uris(find_videos([str(tmp_path)])) == [str(tmp_path / f"a.{ending}")]
+
+
+def test_what_only_has_a_videos_ending_is_left_out_of_folders(folder):
+    source = "// Wörter\nexport const fps = 25;\n" * 200
+    for name in ("app.ts", "types.d.ts", "app.mts", "go.mod", "figure.ps"):
+        (folder / name).write_text(source)
+    for name in ("@eaDir/b.mp4", "$RECYCLE.BIN/b.mp4", "#recycle/b.mp4"):
+        (folder / name).parent.mkdir()
+        (folder / name).write_bytes(b"x")
+    before = uris(find_videos([str(folder)]))
+    assert before == [str(folder / "b.mp4"), str(folder / "sub/a.MKV")]
+    (folder / "a.ts").write_bytes(b"G" + b"\x40\0\x10" * 100)
+    (folder / "cut.ts").write_bytes(b"\xff" * 300)
+    (folder / "empty.ts").write_bytes(b"")
+    named = [str(folder / name) for name in ("a.ts", "cut.ts", "empty.ts")]
+    assert uris(find_videos([str(folder)])) == sorted([*before, *named])
+    assert uris(find_videos([str(folder / "app.ts")])) == [str(folder / "app.ts")]
 
 
 def test_a_list_that_cannot_be_read(tmp_path):

@@ -1,0 +1,45 @@
+"""Which samples carry small pictures of their faces."""
+
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.faces.thumbnails import carries_thumbnails
+from transforms.video.clock import Sampling
+
+
+@given(
+    steps=st.lists(st.integers(5_000, 900_000), min_size=1, max_size=60),
+    fps=st.sampled_from([Fraction(5), Fraction(60), Fraction(5, 2), Fraction(30), Fraction(30000, 1001)]),
+)
+def test_of_all_samples_in_a_second_at_least_one_carries_thumbnails(steps, fps):
+    times = np.cumsum([0, *steps]).tolist()
+    sampling = Sampling(fps / 1_000_000, Fraction(0))
+    numbered = [(sampling.number(before, now), now) for before, now in pairwise([None, *times])]
+    pictured = [us for sample, us in numbered if sample is not None and carries_thumbnails(sample, us, fps)]
+    assert pictured[0] == 0
+    for before, later in pairwise([*pictured, times[-1]]):
+        between = [us for us in times if before < us < later]
+        # Between two of them lies no more than an interval, and what came after the gap to the first.
+        assert not between or between[-1] - before <= 400_000 + max(steps)
+
+
+def test_a_video_of_half_the_rate_that_is_asked_for_has_thumbnails_all_along():
+    """Its frames serve odd numbers alone."""
+    sampling = Sampling(Fraction(60, 1_000_000), Fraction(1, 2))
+    times = [round(number * 1_000_000 / 30) for number in range(105)]
+    numbers = [sampling.number(before, now) for before, now in pairwise([None, *times])]
+    pictured = [
+        now
+        for sample, now in zip(numbers, times, strict=True)
+        if carries_thumbnails(sample, now, Fraction(60))
+    ]
+    assert pictured == [400_000 * number for number in range(9)]
+
+
+def test_every_frame_as_a_sample_has_one_in_twelve():
+    pictured = [n for n in range(40) if carries_thumbnails(n, n * 7, Fraction(0))]
+    assert pictured == [0, 12, 24, 36]
