@@ -198,7 +198,7 @@ from schemas.settings import Settings
 with tempfile.TemporaryDirectory() as folder:
     tempfile.tempdir = folder
     timeline = process_video({str(videos[0])!r}, Analyzer.load({str(untrained_model)!r}, "haar"), Settings())
-    assert not list(pathlib.Path(folder).iterdir())
+    assert not list(pathlib.Path(folder).glob("affectline-*"))
 assert len(timeline.thumbnails) == len(set(timeline.faces.track)) > 0
 assert not [name for name in sys.modules if name.startswith("apache_beam")]
 """
