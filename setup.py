@@ -57,6 +57,7 @@ TEST = [
     "pytest-cov>=6",
     "import-linter>=2.6",  # which package may import which
     "mypy>=1.13",
+    "pandas-stubs>=2.2",
     "ruff>=0.8",
     "motmetrics>=1.4",  # identity scores in benchmarks/tracking.py
     "playwright>=1.45",  # opens report pages in a real browser
