@@ -78,8 +78,10 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=[f"{name}{below}" for name in PACKAGES for below in ("", ".*")]),
     package_data={
-        "models": ["weights/*.keras", "weights/*.tflite", "weights/*.LICENSE"],
-        "pipeline": ["data/*.mp4"],
+        "schemas": ["py.typed"],
+        "transforms": ["py.typed"],
+        "models": ["py.typed", "weights/*.keras", "weights/*.tflite", "weights/*.LICENSE"],
+        "pipeline": ["py.typed", "data/*.mp4"],
         "pipeline.app": ["static/*"],
         "pipeline.report": ["static/*", "templates/*"],
     },

@@ -447,10 +447,11 @@ def _assign(cost: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and columns of the cheapest one-to-one assignment."""
     if min(cost.shape) < 2:  # nearly always; SciPy takes half a second to load
         rows, columns = np.unravel_index(cost.argsort(axis=None)[: min(cost.shape)], cost.shape)
-        return rows, columns
-    from scipy.optimize import linear_sum_assignment
+    else:
+        from scipy.optimize import linear_sum_assignment
 
-    return linear_sum_assignment(cost)
+        rows, columns = linear_sum_assignment(cost)
+    return rows, columns
 
 
 def _follow(faces: _Faces) -> tuple[NDArray[np.int64], Floats]:
