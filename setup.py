@@ -57,6 +57,7 @@ TEST = [
     "pytest-cov>=6",
     "import-linter>=2.6",  # which package may import which
     "mypy>=1.13",
+    "pandas-stubs>=2.2",
     "ruff>=0.8",
     "motmetrics>=1.4",  # identity scores in benchmarks/tracking.py
     "playwright>=1.45",  # opens report pages in a real browser
@@ -77,8 +78,10 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=[f"{name}{below}" for name in PACKAGES for below in ("", ".*")]),
     package_data={
-        "models": ["weights/*.keras", "weights/*.tflite", "weights/*.LICENSE"],
-        "pipeline": ["data/*.mp4"],
+        "schemas": ["py.typed"],
+        "transforms": ["py.typed"],
+        "models": ["py.typed", "weights/*.keras", "weights/*.tflite", "weights/*.LICENSE"],
+        "pipeline": ["py.typed", "data/*.mp4"],
         "pipeline.app": ["static/*"],
         "pipeline.report": ["static/*", "templates/*"],
     },

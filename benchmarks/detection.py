@@ -105,7 +105,7 @@ def place(
     )
     middle = ((FACE.x + FACE.w / 2) * scale, (FACE.y + FACE.h / 2) * scale)
     matrix = cv2.getRotationMatrix2D(middle, tilt, 1.0)
-    matrix[:, 2] += np.array(centre) - middle
+    matrix[:, 2] += np.array(centre) - middle  # type: ignore[arg-type]
     mask = np.zeros(small.shape[:2], np.float32)
     head = [round(v * scale) for v in (HEAD.x + HEAD.w / 2, HEAD.y + HEAD.h / 2, HEAD.w / 2, HEAD.h / 2)]
     cv2.ellipse(mask, (head[0], head[1]), (max(1, head[2]), max(1, head[3])), 0, 0, 360, 1.0, -1)
@@ -139,10 +139,10 @@ def compose(rng: np.random.Generator, height: int, width: int) -> Frame:
         frame.faces.append(place(canvas, (x, y), tall, tilt, bool(rng.integers(2))))
         frame.sizes.append(size)
         frame.tilts.append(tilt)
-    image = canvas.astype(np.float32) * float(np.exp(rng.uniform(np.log(0.35), np.log(1.5))))
+    image: np.ndarray = canvas.astype(np.float32) * float(np.exp(rng.uniform(np.log(0.35), np.log(1.5))))
     blur = float(rng.uniform(0, 0.004)) * shorter
     if blur > 0.3:
-        image = cv2.GaussianBlur(image, None, blur)
+        image = cv2.GaussianBlur(image, (0, 0), blur)
     if rng.integers(4) == 0:
         image[:] = image.mean(axis=2, keepdims=True)
     image += rng.normal(0, float(rng.uniform(0, 6)), image.shape)

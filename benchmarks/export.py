@@ -111,7 +111,8 @@ def litert(model: keras.Model, shape: tuple[int, ...], mode: str, examples: np.n
     def run(batch: np.ndarray) -> np.ndarray:
         interpreter.set_tensor(pixels, batch.astype(np.float32))
         interpreter.invoke()
-        return interpreter.get_tensor(output)
+        probabilities: np.ndarray = interpreter.get_tensor(output)
+        return probabilities
 
     return run
 

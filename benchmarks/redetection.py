@@ -43,7 +43,8 @@ def compose(picture: np.ndarray, angle: float = 0.0) -> np.ndarray:
     if angle:
         middle = (scene.shape[0] - 1) / 2
         turn = cv2.getRotationMatrix2D((middle, middle), angle, 1.0)
-        scene = cv2.warpAffine(scene, turn, scene.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+        turned = cv2.warpAffine(scene, turn, scene.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+        return cv2.cvtColor(turned, cv2.COLOR_GRAY2RGB)
     return cv2.cvtColor(scene, cv2.COLOR_GRAY2RGB)
 
 

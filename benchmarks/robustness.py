@@ -88,7 +88,7 @@ def tinted(red: float, green: float, blue: float) -> Degradation:
     tint = np.array([red, green, blue])
 
     def change(picture: np.ndarray) -> np.ndarray:
-        rgb = np.round(np.clip(picture[..., None] * tint, 0, 255)).astype(np.uint8)
+        rgb: np.ndarray = np.round(np.clip(picture[..., None] * tint, 0, 255)).astype(np.uint8)
         stored = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
         return cv2.cvtColor(cv2.cvtColor(stored, cv2.COLOR_YUV2RGB_I420), cv2.COLOR_RGB2GRAY)
 
@@ -107,7 +107,7 @@ def moved(angle: float = 0.0, scale: float = 1.0, right: float = 0.0, down: floa
     def change(picture: np.ndarray) -> np.ndarray:
         middle = (SIZE - 1) / 2
         matrix = cv2.getRotationMatrix2D((middle, middle), angle, 1 / scale)
-        matrix[:, 2] -= np.array([right, down]) * SIZE / scale
+        matrix[:, 2] -= np.array([right, down]) * SIZE / scale  # type: ignore[arg-type]
         return cv2.warpAffine(picture, matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
 
     return each(change)

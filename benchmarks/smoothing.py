@@ -93,7 +93,8 @@ def _simulated(counts: Floats, labels: NDArray[np.int64], rng: np.random.Generat
 
     def at(temperature: float) -> Floats:
         powers = np.exp(logits / temperature)
-        return powers / powers.sum(axis=1, keepdims=True)
+        softer: Floats = powers / powers.sum(axis=1, keepdims=True)
+        return softer
 
     def loss(temperature: float) -> float:
         return -float(np.log(at(temperature)[np.arange(len(labels)), labels]).mean())

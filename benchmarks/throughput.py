@@ -333,7 +333,7 @@ def clip_of_faces(path: Path, size: tuple[int, int], seconds: float, faces: int,
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         for number in range(round(seconds * rate)):
-            picture = ground.copy()
+            picture: np.ndarray = ground.copy()
             drift = 0.05 * side * np.array([np.sin(number / 20), np.cos(number / 25)])
             for place in range(faces):
                 cell = np.array([(place % columns) * width / columns, (place // columns) * height / rows])

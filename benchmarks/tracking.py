@@ -132,7 +132,7 @@ def _sample(
     view[:, 2] -= zoom * np.array([WIDTH / 2 + shift_x, HEIGHT / 2 + shift_y])
     placed = view.copy()
     placed[:, 2] -= zoom * np.array([WIDTH / 2, HEIGHT / 2])
-    frame = cv2.warpAffine(scenery, placed, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
+    frame: np.ndarray = cv2.warpAffine(scenery, placed, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
 
     visible: list[tuple[int, tuple[float, ...]]] = []
     owner = np.full((HEIGHT, WIDTH), -1, np.int16)

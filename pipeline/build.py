@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.transforms.util import ReshufflePerKey
@@ -89,5 +90,6 @@ def read_together(segment: Segment) -> str:
     return f"{segment.video.video_id}/{group}"
 
 
-def _video_id(record: tuple) -> str:
-    return record.video_id  # type: ignore[attr-defined]
+def _video_id(record: Any) -> str:
+    video_id: str = record.video_id
+    return video_id

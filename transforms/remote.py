@@ -24,7 +24,8 @@ def file_systems() -> "type[FileSystems]":
     """Beam's FileSystems, loaded when a remote path appears: it brings all of Beam."""
     from apache_beam.io.filesystems import FileSystems
 
-    return FileSystems
+    systems: type[FileSystems] = FileSystems
+    return systems
 
 
 def is_remote(path: str) -> bool:

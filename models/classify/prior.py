@@ -1,6 +1,7 @@
 """Class priors: how frequent each class is taken to be, and what that does to probabilities."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def change_prior(probabilities: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
@@ -23,7 +24,8 @@ def change_prior(probabilities: np.ndarray, old: np.ndarray, new: np.ndarray) ->
     total = weighted.sum(axis=-1, keepdims=True)
     if not (total > 0).all():
         raise ValueError("The new shares rule out every class that a row holds possible.")
-    return weighted / total
+    changed: NDArray[np.float64] = weighted / total
+    return changed
 
 
 def flattened_prior(shares: np.ndarray, tau: float) -> np.ndarray:
@@ -33,4 +35,5 @@ def flattened_prior(shares: np.ndarray, tau: float) -> np.ndarray:
     "Long-tail learning via logit adjustment", 2021). shares: float [K], above 0. Returns float64 [K].
     """
     flat = np.asarray(shares, np.float64) ** (1 - tau)
-    return flat / flat.sum()
+    flattened: NDArray[np.float64] = flat / flat.sum()
+    return flattened

@@ -10,6 +10,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 _SIDE: Final = 48  # pixels; crops are measured at this size
 _FINE, _COARSE = 1.0, 2.0  # pixels; deviations of the two blurs whose difference is detail
@@ -49,4 +50,5 @@ def soften(probabilities: np.ndarray, sharp: np.ndarray, softening: Softening) -
     """
     temperature = np.exp(softening.slope * np.maximum(0, softening.knee - sharp))[:, None]
     softer = probabilities.astype(np.float64) ** (1 / temperature)
-    return (softer / softer.sum(axis=1, keepdims=True)).astype(np.float32)
+    total: NDArray[np.float64] = softer.sum(axis=1, keepdims=True)
+    return (softer / total).astype(np.float32)

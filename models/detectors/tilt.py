@@ -3,6 +3,7 @@
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Both eyes, the tip of the nose and both corners of the mouth of an upright face, about their mean, in
 # distances between the eyes; left and right as one sees them.
@@ -18,6 +19,7 @@ def roll_of(marks: np.ndarray) -> np.ndarray:
     Returns float64 [N]. Least squares over turns and scales; Umeyama 1991 has the general case.
     """
     x, y = np.moveaxis(marks - marks.mean(axis=1, keepdims=True), 2, 0)
-    return np.degrees(
+    degrees: NDArray[np.float64] = np.degrees(
         np.arctan2(y @ _UPRIGHT[:, 0] - x @ _UPRIGHT[:, 1], x @ _UPRIGHT[:, 0] + y @ _UPRIGHT[:, 1])
     )
+    return degrees

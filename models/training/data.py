@@ -46,12 +46,14 @@ class LabelledFaces:
     def agreed(self) -> np.ndarray:
         """Where FER+ says what a face shows, by enough votes and one highest class: bool [N]."""
         top = self.votes.max(axis=1, keepdims=True)
-        return (self.votes.sum(axis=1) >= _MIN_VOTES) & ((self.votes == top).sum(axis=1) == 1)
+        clear: np.ndarray = (self.votes.sum(axis=1) >= _MIN_VOTES) & ((self.votes == top).sum(axis=1) == 1)
+        return clear
 
     @property
     def ferplus(self) -> np.ndarray:
         """int64 [N]: index into EMOTIONS of the class with the most votes; meaningful where `agreed`."""
-        return self.votes.argmax(axis=1)
+        classes: np.ndarray = self.votes.argmax(axis=1)
+        return classes
 
 
 def read_parquet(path: Path, usage: str) -> LabelledFaces:

@@ -336,7 +336,8 @@ def train(
         print(
             f"{stage.name} {epoch + 1}/{epochs}: loss {np.mean(losses):.4f}, {seconds:.0f} s", file=sys.stderr
         )
-    return average.module
+    averaged: Network = average.module
+    return averaged
 
 
 def keras_weights(network: Network) -> dict[str, np.ndarray]:

@@ -256,6 +256,7 @@ def _duration_s(video: Path) -> float:
 
 def _video_row(out: Path) -> dict[str, Any]:
     [video_id] = list_video_ids(str(out / "videos"))
+    row: dict[str, Any]
     [row] = read_rows(str(out), "videos", video_id).to_pylist()
     return row
 

@@ -65,9 +65,9 @@ class _Backbone(click.ParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> str | tuple[int, int]:
         """The word, or the two numbers."""
-        first, colon, last = value.partition(":")
         if value in ("trained", "frozen"):
-            return value
+            return str(value)
+        first, colon, last = value.partition(":")
         if not (colon and first.isdecimal() and last.isdecimal()):
             self.fail(
                 f"{value!r} is none of trained, frozen or two layer numbers such as 160:175.", param, ctx

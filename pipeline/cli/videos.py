@@ -26,7 +26,7 @@ from pipeline.run.options import RunOptions, SettingsOptions
 @debug_option
 @click.pass_context
 def run(
-    ctx: click.Context, inputs: tuple[str, ...], out: str, dry_run: bool, metrics: bool, **options: Any
+    ctx: click.Context, /, inputs: tuple[str, ...], out: str, dry_run: bool, metrics: bool, **options: Any
 ) -> None:
     """Turn videos into tables: INPUTS are files, folders, globs, URIs or @lists of them."""
     from pipeline.run.execute import dry_run_lines, execute

@@ -75,7 +75,8 @@ class FacesInTime:
 
 def _between(first: TrackedFace, second: TrackedFace, part: float) -> TrackedFace:
     def mix(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        return one + part * (other - one)
+        mixed: np.ndarray = one + part * (other - one)
+        return mixed
 
     box = Box(*mix(np.array(first.box), np.array(second.box)).tolist())
     return TrackedFace(box, mix(first.probabilities, second.probabilities), first.track)

@@ -110,7 +110,9 @@ def draw_heat(face: np.ndarray, heat: np.ndarray) -> np.ndarray:
     strength = cv2.resize(heat / (heat.max() or 1.0), size, interpolation=cv2.INTER_LINEAR)
     color = _colored(np.rint(255 * strength).astype(np.uint8), cv2.COLORMAP_INFERNO)
     opacity = _HEAT_OPACITY * strength[..., None]
-    return np.rint(face + opacity * (color.astype(np.float32) - face)).astype(np.uint8)
+    mixed = face + opacity * (color.astype(np.float32) - face)
+    rounded: np.ndarray = np.rint(mixed)
+    return rounded.astype(np.uint8)
 
 
 def _colored(levels: np.ndarray, colormap: int) -> np.ndarray:

@@ -49,8 +49,11 @@ def follow(
     grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
     points = ((moved[:, None, :2] + grid * moved[:, None, 2:]) / scale).astype(np.float32)
     flat = points.reshape(-1, 1, 2)
-    there, seen, _ = cv2.calcOpticalFlowPyrLK(before, after, flat, None, winSize=_WINDOW, maxLevel=_LEVELS)
-    back, returned, _ = cv2.calcOpticalFlowPyrLK(
+    # OpenCV makes room for the answer where it is given None, which its types leave out.
+    there, seen, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]
+        before, after, flat, None, winSize=_WINDOW, maxLevel=_LEVELS
+    )
+    back, returned, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]
         after, before, there, None, winSize=_WINDOW, maxLevel=_LEVELS
     )
     error = np.abs(back - flat).max(axis=(1, 2))

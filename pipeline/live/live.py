@@ -204,7 +204,7 @@ class LiveFaces:
         raw = np.stack([probabilities for _, probabilities in seen])
         spec = self._analyzer.spec
         known = emotion_columns(spec.classes)
-        result = raw[-1].copy()
+        result: np.ndarray = raw[-1].copy()
         result[known] = smooth(self._smoothing, times, raw[:, known], self._window_s, spec.prior)[-1]
         return result
 

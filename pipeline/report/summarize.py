@@ -240,7 +240,8 @@ def _shots_s(tables: VideoTables) -> list[float]:
     for table in (tables.samples, tables.timelines):
         if "shot" in table.column_names:
             shots, first = np.unique(table["shot"].to_numpy(), return_index=True)
-            return table["time_s"].to_numpy()[first[shots >= 0]].tolist()
+            starts: list[float] = table["time_s"].to_numpy()[first[shots >= 0]].tolist()
+            return starts
     return []
 
 

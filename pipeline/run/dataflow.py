@@ -166,7 +166,7 @@ def job_options(cloud: Cloud, out: str, beam_options: Sequence[str]) -> dict[str
         raise UsageError("--separate-gpu-stage and the service option worker_accelerator exclude each other.")
     if theirs.get("flexrs_goal") and cloud.separate_gpu_stage:
         raise UsageError("--separate-gpu-stage does not work with FlexRS; leave --flexrs_goal out.")
-    merged = ours | theirs
+    merged: dict[str, Any] = ours | theirs
     for name in _LISTS:
         if name in ours and name in theirs:
             merged[name] = [*ours[name], *theirs[name]]
@@ -192,7 +192,7 @@ def check_region_has_gpu(cloud: Cloud, options: Mapping[str, Any]) -> None:
         return
     try:
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        answer = AuthorizedSession(credentials).get(
+        answer = AuthorizedSession(credentials).get(  # type: ignore[no-untyped-call]
             _ACCELERATOR_TYPES.format(project=options["project"]),
             params={"filter": f"name={cloud.gpu}"},
             timeout=20,

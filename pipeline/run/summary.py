@@ -1,6 +1,7 @@
 """What a run says at its end."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from pipeline.run.execute import Outcome
 from schemas.emotions import EMOTIONS
@@ -9,7 +10,7 @@ from transforms.tables.rows import read_rows
 _BAR_WIDTH = 28
 
 
-def emotion_shares(rows: list[dict], out: str) -> dict[str, float]:
+def emotion_shares(rows: list[dict[str, Any]], out: str) -> dict[str, float]:
     """Share of the samples of all tracks that each emotion's label has, summing to 1; empty without faces.
 
     Emotions that no model behind these rows knows are not in it.

@@ -40,7 +40,8 @@ def probabilities(rng: np.random.Generator, count: int) -> np.ndarray:
     logits = np.apply_along_axis(np.convolve, 0, logits, kernel, "same") if count > 9 else logits
     logits = logits + rng.normal(0, 0.6, logits.shape)
     raw = np.exp(logits)
-    return (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares: np.ndarray = raw / raw.sum(axis=1, keepdims=True)
+    return shares.astype(np.float32)
 
 
 def timeline(

@@ -124,7 +124,7 @@ def count_rows(out: str, table: str, video_id: str) -> int:
     """A video's number of rows in a table; FileNotFoundError when it has no part of it."""
     path = table_path(out, table, video_id)
     if exists(path):
-        return open_parquet(path).metadata.num_rows
+        return int(open_parquet(path).metadata.num_rows)
     return _stretch(join(out, table), video_id).rows
 
 

@@ -27,4 +27,4 @@ def is_done(video: Video, out: str, config_hash: str) -> bool:
     if not has_rows(out, "videos", video.video_id):
         return False
     [row] = read_rows(out, "videos", video.video_id, ["fingerprint", "config_hash"]).to_pylist()
-    return row == {"fingerprint": video.fingerprint, "config_hash": config_hash}
+    return bool(row == {"fingerprint": video.fingerprint, "config_hash": config_hash})

@@ -83,11 +83,13 @@ def _by_blocks(function: Callable[..., Floats], *signatures: NDArray[np.uint8]) 
 
 
 def _contrast(pictures: NDArray[np.float32]) -> Floats:
-    return pictures.std(axis=1).max(axis=1)
+    contrast: Floats = pictures.std(axis=1).max(axis=1)
+    return contrast
 
 
 def _brightness(pictures: NDArray[np.float32]) -> Floats:
-    return pictures.mean(axis=(1, 2))
+    brightness: Floats = pictures.mean(axis=(1, 2))
+    return brightness
 
 
 def _is_cut(signatures: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -102,7 +104,8 @@ def _is_cut(signatures: NDArray[np.uint8]) -> NDArray[np.bool_]:
     outshines = brightness[1:-1] > np.maximum(brightness[:-2], brightness[2:]) + _FLASH
     alike = _by_blocks(_change, signatures[:-2], signatures[2:]) < _CUT
     flash = np.concatenate([[False], outshines & alike, [False]])
-    return (clear | subtle) & ~flash[1:] & ~flash[:-1]
+    cuts: NDArray[np.bool_] = (clear | subtle) & ~flash[1:] & ~flash[:-1]
+    return cuts
 
 
 def _change(before: NDArray[np.float32], after: NDArray[np.float32]) -> Floats:
@@ -119,4 +122,5 @@ def _change(before: NDArray[np.float32], after: NDArray[np.float32]) -> Floats:
     layout = np.maximum(1.0 - (a * b).mean(axis=1) / np.sqrt(spread), 0.0)
     c, d = (np.sort(np.sqrt(rows), axis=1) for rows in (before, after))
     color = 16.0 * np.abs(c - d).mean(axis=(1, 2)) / _COLOR
-    return np.sqrt(layout * np.minimum(color, 2.0))
+    change: Floats = np.sqrt(layout * np.minimum(color, 2.0))
+    return change

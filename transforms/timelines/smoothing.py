@@ -72,7 +72,8 @@ def smooth(
     if method == "none" or len(time_us) < 2:
         return probabilities.astype(np.float32)
     smoothed = _FUNCTIONS[method](time_us, probabilities.astype(np.float64), window)
-    return (smoothed / smoothed.sum(axis=1, keepdims=True)).astype(np.float32)
+    total: Floats = smoothed.sum(axis=1, keepdims=True)
+    return (smoothed / total).astype(np.float32)
 
 
 def _hmm(time_us: NDArray[np.int64], probabilities: Floats, window_s: float) -> Floats:
@@ -113,7 +114,8 @@ def _filter(evidence: Floats, stay: Floats, anew: Floats) -> Floats:
 def _share(time_us: NDArray[np.int64]) -> Floats:
     """How much of a full opinion each sample is, [n] up to 1: ten looks at one moment are not ten."""
     gaps = np.minimum(np.diff(time_us) * _US / _EVIDENCE_S, 1.0)
-    return 0.5 * (np.append(1.0, gaps) + np.append(gaps, 1.0))
+    shares: Floats = 0.5 * (np.append(1.0, gaps) + np.append(gaps, 1.0))
+    return shares
 
 
 def _ema(time_us: NDArray[np.int64], probabilities: Floats, window_s: float) -> Floats:
@@ -153,7 +155,8 @@ def _mode(time_us: NDArray[np.int64], probabilities: Floats, window_s: float) ->
     last = np.arange(1, len(time_us) + 1)
     votes = np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]
     running = np.concatenate([np.zeros_like(votes[:1]), np.cumsum(votes + 1e-6 * probabilities, axis=0)])
-    return running[last] - running[first]
+    counts: Floats = running[last] - running[first]
+    return counts
 
 
 _FUNCTIONS: Final[dict[str, Callable[[NDArray[np.int64], Floats, float], Floats]]] = {

@@ -61,7 +61,8 @@ def describe_face(image_rgb: NDArray[np.uint8], box: NDArray[np.float32]) -> byt
     columns = _grid(x - 0.25 * w, x + 1.25 * w, _COLUMNS, image_rgb.shape[1])
     rows = _grid(y, y + 2.0 * h, _ROWS, image_rgb.shape[0])
     pixels = image_rgb[rows[:, None], columns].reshape(_ROWS, _POINTS, _COLUMNS, _POINTS, 3)
-    return np.rint(pixels.mean(axis=(1, 3))).astype(np.uint8).tobytes()
+    means: Floats = pixels.mean(axis=(1, 3))
+    return np.rint(means).astype(np.uint8).tobytes()
 
 
 def _grid(start: float, end: float, cells: int, length: int) -> NDArray[np.intp]:
@@ -156,7 +157,8 @@ def _had_chances(
     last = np.searchsorted(pts_us, pts_us + _CHANCE_WITHIN_US, side="right")
     first = np.maximum(first, np.searchsorted(shots, shots, side="left"))
     last = np.minimum(last, np.searchsorted(shots, shots, side="right"))
-    return before[last] - before[first] - decoded >= _CHANCES
+    chances: NDArray[np.bool_] = before[last] - before[first] - decoded >= _CHANCES
+    return chances
 
 
 def _earliest_us(pts_us: NDArray[np.int64], decoded: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -377,7 +379,8 @@ def _motion_costs(state: Floats, noise: Floats, measured: Floats) -> Floats:
     spread = state[2] + noise
     surprise = ((measured - state[0][:, None]) ** 2 / spread[:, None]).sum(axis=2)
     motion = 0.5 * (_MOTION_TAIL + 3.0) * np.log1p(surprise / _MOTION_TAIL)
-    return motion + 0.5 * np.log((spread / noise).prod(axis=1))[:, None]
+    costs: Floats = motion + 0.5 * np.log((spread / noise).prod(axis=1))[:, None]
+    return costs
 
 
 def _meeting_costs(past: Floats, future: Floats, noise: Floats, scale: Floats) -> Floats:
@@ -390,14 +393,16 @@ def _meeting_costs(past: Floats, future: Floats, noise: Floats, scale: Floats) -
     determinant = own * moving - both * both
     surprise = ((moving * gap - 2.0 * both * turn) * gap + own * turn * turn) / determinant
     motion = 0.5 * (_MOTION_TAIL + 6.0) * np.log1p(surprise.sum(axis=1) / _MOTION_TAIL)
-    return motion + 0.5 * np.log((determinant / (noise * _VELOCITY_VARIANCE * scale)).prod(axis=1))
+    costs: Floats = motion + 0.5 * np.log((determinant / (noise * _VELOCITY_VARIANCE * scale)).prod(axis=1))
+    return costs
 
 
 def _look_costs(tracked: Floats, appearance: Floats) -> Floats:
     """What the difference of each face's look from each track's costs, [tracks, faces]."""
     difference = appearance - tracked[:, None]
     change = np.einsum("tfd,tfd->tf", difference, difference) / (APPEARANCE_BYTES * _LOOK_STD**2)
-    return -np.log(np.exp(-0.5 * change) + np.exp(-_OTHER_LOOK_COST))
+    costs: Floats = -np.log(np.exp(-0.5 * change) + np.exp(-_OTHER_LOOK_COST))
+    return costs
 
 
 def _leads(cost: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Floats:
@@ -417,7 +422,8 @@ def _leads(cost: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> F
     np.fill_diagonal(trade, np.inf)
     other_tracks = np.delete(possible[:, columns], rows, axis=0)
     other_faces = np.delete(possible[rows], columns, axis=1).T
-    return np.concatenate([trade, other_tracks, other_faces]).min(axis=0) - chosen
+    margins: Floats = np.concatenate([trade, other_tracks, other_faces]).min(axis=0) - chosen
+    return margins
 
 
 def _update(state: Floats, noise: Floats, measured: Floats) -> Floats:
@@ -441,10 +447,11 @@ def _assign(cost: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and columns of the cheapest one-to-one assignment."""
     if min(cost.shape) < 2:  # nearly always; SciPy takes half a second to load
         rows, columns = np.unravel_index(cost.argsort(axis=None)[: min(cost.shape)], cost.shape)
-        return rows, columns
-    from scipy.optimize import linear_sum_assignment
+    else:
+        from scipy.optimize import linear_sum_assignment
 
-    return linear_sum_assignment(cost)
+        rows, columns = linear_sum_assignment(cost)
+    return rows, columns
 
 
 def _follow(faces: _Faces) -> tuple[NDArray[np.int64], Floats]:

@@ -127,7 +127,7 @@ def _is_moved(uri: str, name: str | None, file: FoundFile, out: str) -> bool:
     if name is None or is_remote(uri) or exists(uri) or not has_rows(out, "videos", name):
         return False
     [fingerprint] = read_rows(out, "videos", name, ["fingerprint"])["fingerprint"].to_pylist()
-    return fingerprint == file.fingerprint != _MISSING
+    return bool(fingerprint == file.fingerprint != _MISSING)
 
 
 def _match(text: str, strict: bool = False) -> Iterator[FoundFile]:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.elements import Block, Face, Sample
-from transforms.steps import pack_rows
 from transforms.steps.pack_rows import Pack
+from transforms.tables import blocks
 from transforms.tables.blocks import Thumbnails, make_block, read_faces, read_samples
 from transforms.timelines.tracking import APPEARANCE_BYTES
 
@@ -52,7 +52,7 @@ def test_thumbnails_are_found_in_any_order_and_cut(order, size):
 
 
 def test_each_block_is_of_one_video_and_not_too_long(tmp_path, monkeypatch):
-    monkeypatch.setattr(pack_rows, "BLOCK_ROWS", 4)
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", 4)
     rows = [sample(number, video) for number in range(7) for video in "ab"]
 
     def check(found):
