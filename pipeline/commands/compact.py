@@ -32,6 +32,8 @@ from transforms.tables.rows import (
     read_rows,
     read_stretch,
     require_own_tables,
+    with_video_id,
+    without_video_id,
 )
 
 FILE_BYTES = 128 << 20  # a file is closed once it is so large
@@ -121,10 +123,7 @@ def _write_file(out: str, table: str, ids: Sequence[str], path: str) -> int:
             if rows.schema != first.schema:  # written by another version
                 break
             contents[video_id] = rows.num_rows
-            names = pa.DictionaryArray.from_arrays(
-                pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows), [video_id]
-            )
-            waiting.append(rows.append_column(VIDEO_ID, names).replace_schema_metadata(schema.metadata))
+            waiting.append(with_video_id(rows, video_id).replace_schema_metadata(schema.metadata))
             held += rows.num_rows
             if held >= ROW_GROUP_ROWS:
                 writer.write_table(pa.concat_tables(waiting))
@@ -153,7 +152,7 @@ def _verify(out: str, table: str, ids: Sequence[str], staged: str, advance: Call
         original = read_rows(out, table, video_id)
         copy = read_stretch(written[video_id])
         owners = copy["video_id"].unique().to_pylist()
-        if not (_same(original, copy.drop(["video_id"])) and owners == [video_id] * bool(original.num_rows)):
+        if not (_same(original, without_video_id(copy)) and owners == [video_id] * bool(original.num_rows)):
             raise RunError(
                 f"The rows of {video_id} in `{table}` differ after writing; the table was left as it is."
             )

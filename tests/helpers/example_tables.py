@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from schemas.emotions import EMOTIONS
 from schemas.settings import Settings
-from schemas.tables import FAILURES, SAMPLES, TABLES, TIMELINES, TRACKS, VIDEOS
-from transforms.tables.files import table_path, write_parquet
+from schemas.tables import FAILURES, SAMPLES, TIMELINES, TRACKS, VIDEOS
+from transforms.tables.write import write_video
 
 FPS = 5
 SECONDS = 12
@@ -46,8 +46,7 @@ def write_example_tables(out: Path) -> None:
                 VIDEOS,
             ),
         }
-        for name in TABLES:
-            write_parquet(tables[name], table_path(str(out), name, video_id), str(out))
+        write_video(tables, video_id, str(out))
 
 
 def _faces_and_samples(seed: int, known: Sequence[str]) -> tuple[list[dict], list[dict]]:

@@ -1,9 +1,10 @@
 """One video's rows of a table, wherever they lie: in a file of its own, or in a compacted one.
 
 A run writes TABLE/video_id=ID/part-0.parquet. `affectline compact` gathers these files into
-TABLE/part-00000.parquet, TABLE/part-00001.parquet and on: their column `video_id` says whose a row
-is, and their footer lists every video they hold with its number of rows, in the order of the rows.
-A table may have both, each video in one of them; pandas reads the folder the same either way.
+TABLE/part-00000.parquet, TABLE/part-00001.parquet and on, whose footer lists every video they hold with its
+number of rows, in the order of the rows. In both, the column `video_id` says whose a row is, so that every
+reader takes both alike, and a table may have both, each video in one of them. (Earlier versions left that
+column out of the first kind.)
 """
 
 import json
@@ -23,7 +24,7 @@ from schemas.tables import TABLES
 from transforms.remote import exists, file_systems, is_remote, join
 from transforms.tables.files import PART, open_parquet, table_path, write_parquet
 
-# As pandas and pyarrow type the column that they make of a folder's name: both layouts can mix.
+# As pandas and pyarrow type the column that they make of a folder's name: the two become one.
 VIDEO_ID: Final = pa.field("video_id", pa.dictionary(pa.int32(), pa.string()))
 CONTENTS: Final = "affectline.videos"  # key in a compacted file's footer: {video_id: rows}
 ROW_GROUP_ROWS: Final = 1 << 16  # read at once to get one video's rows
@@ -132,10 +133,20 @@ def read_rows(out: str, table: str, video_id: str, columns: list[str] | None = N
     """A video's rows of a table, without `video_id`; FileNotFoundError when it has no part of it."""
     path = table_path(out, table, video_id)
     if exists(path):
-        return open_parquet(path).read(columns)
-    stretch = _stretch(join(out, table), video_id)
-    rows = read_stretch(stretch).drop(["video_id"])
+        return without_video_id(open_parquet(path).read(columns))
+    rows = without_video_id(read_stretch(_stretch(join(out, table), video_id)))
     return rows.select(columns) if columns else rows
+
+
+def with_video_id(rows: pa.Table, video_id: str) -> pa.Table:
+    """A video's rows with `video_id` as their last column."""
+    names = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows), [video_id])
+    return rows.append_column(VIDEO_ID, names)
+
+
+def without_video_id(rows: pa.Table) -> pa.Table:
+    """Rows without the column `video_id`, if they have it."""
+    return rows.drop_columns([VIDEO_ID.name]) if VIDEO_ID.name in rows.column_names else rows
 
 
 def _stretch(folder: str, video_id: str) -> Stretch:

@@ -8,7 +8,7 @@ from schemas.elements import Video
 from schemas.tables import TABLES
 from transforms.remote import delete
 from transforms.tables.files import table_path, write_parquet
-from transforms.tables.rows import has_rows, read_rows
+from transforms.tables.rows import has_rows, read_rows, with_video_id
 
 
 def write_video(tables: Mapping[str, pa.Table], video_id: str, out: str) -> None:
@@ -19,7 +19,7 @@ def write_video(tables: Mapping[str, pa.Table], video_id: str, out: str) -> None
     """
     delete(table_path(out, "videos", video_id))
     for name in TABLES:
-        write_parquet(tables[name], table_path(out, name, video_id), out)
+        write_parquet(with_video_id(tables[name], video_id), table_path(out, name, video_id), out)
 
 
 def is_done(video: Video, out: str, config_hash: str) -> bool:
