@@ -39,6 +39,8 @@ _PICTURE_BYTES = 800_000  # of faces on one page, the longest seen first
 
 _STATIC = ("report.css", "report.js", "uPlot.iife.min.js", "uPlot.min.css", "uPlot.LICENSE.txt")
 _SAFE_ID = re.compile(r"[a-z0-9][a-z0-9-]*")
+_PAGE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9a-f]{10}\.html")
+_PAGE_HEAD = '<link rel="stylesheet" href="../assets/uPlot.min.css">'
 
 _STAGES = {
     "PlanSegments": "opening the file",
@@ -77,7 +79,8 @@ def write_report(out: str, html: str, ids: Iterable[str], crops: bool = True) ->
 
     Args:
         out: the folder of tables.
-        html: made where it does not exist; pages of the same names are replaced.
+        html: made where it does not exist; pages of the same names are replaced, and those that an earlier
+            report left of videos that are no longer in the tables are removed.
         ids: of the videos, from `check_tables`.
         crops: whether pages show faces.
     """
@@ -90,17 +93,30 @@ def write_report(out: str, html: str, ids: Iterable[str], crops: bool = True) ->
     _copy_assets(folder / "assets")
     templates = _templates()
     rows = []
+    written = set()
     with Decoder() as decoder:
         for video_id in ids:
+            written.add(f"{video_id}.html")
             tables = read_video(out, video_id)
             tracks = read_tracks(tables)
             summary = summarize(tables, tracks)
             page = _video_page(templates, decoder, tables, tracks, summary, crops)
             _write(folder / "pages" / f"{video_id}.html", page)
             rows.append(summary)
+    for path in (folder / "pages").iterdir():
+        if path.name not in written and _is_own_page(path):
+            path.unlink()
     index = folder / "index.html"
     _write(index, templates.get_template("index.html").render(videos=rows, totals=_totals(rows)))
     return str(index)
+
+
+def _is_own_page(path: Path) -> bool:
+    """Whether a file is a video's page that a report wrote: by its name, its head and its foot."""
+    if not _PAGE_NAME.fullmatch(path.name) or not path.is_file():
+        return False
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return _PAGE_HEAD in text and "<footer>Made by affectline" in text
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 from models.detectors.boxes import Box
 from schemas.errors import UnreadableVideoError
 from transforms.faces.thumbnails import make_thumbnail
+from transforms.fingerprints import is_same_content, local_fingerprint
 from transforms.remote import is_remote, local_path
 from transforms.video.decoder import Decoder
-from transforms.video.inputs import local_fingerprint
 from transforms.video.records import Probe, SampledFrame
 
 
@@ -19,7 +19,8 @@ def is_at_hand(uri: str, fingerprint: str) -> bool:
     """Whether the very file that was processed can be read from this machine's disk."""
     if is_remote(uri) or not os.path.isfile(local_path(uri)):
         return False
-    return local_fingerprint(os.stat(local_path(uri))) == fingerprint
+    path = local_path(uri)
+    return is_same_content(fingerprint, uri, local_fingerprint(path, os.path.getsize(path)))
 
 
 def cut_faces(decoder: Decoder, path: str, wanted: Sequence[tuple[int, np.ndarray]]) -> list[bytes | None]:

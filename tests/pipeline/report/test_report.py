@@ -21,7 +21,7 @@ from pipeline.report.pages import check_tables, clock, write_report
 from pipeline.report.summarize import find_moments, read_tracks, read_video, stretches, summarize
 from schemas.emotions import EMOTIONS
 from schemas.errors import UsageError
-from schemas.tables import VIDEOS
+from schemas.tables import TABLES, VIDEOS
 from tests.helpers import synthetic
 from tests.helpers.clips import astronaut_clip
 
@@ -187,6 +187,20 @@ def test_faces_are_shown_unless_unwanted(tmp_path, crops):
     moments = len(find_moments(read_tracks(read_video(str(tmp_path), video_id))[0]))
     assert moments
     assert page.count("data:image/jpeg") == (1 + moments if crops else 0)
+
+
+def test_pages_of_videos_that_left_the_tables_go_and_nothing_else(corpus, tmp_path):
+    out, html = tmp_path / "out", tmp_path / "html"
+    shutil.copytree(corpus[0], out)
+    assert affectline("report", out, "-o", html).exit_code == 0
+    (html / "pages/mine-0123456789.html").write_text("<footer>Made by me.</footer>")
+    (html / "pages/notes.txt").write_text("mine")
+    pages = {path.name for path in (html / "pages").iterdir()}
+    gone = corpus[1]["talk"]
+    for table in TABLES:
+        shutil.rmtree(out / table / f"video_id={gone}")
+    assert affectline("report", out, "-o", html).exit_code == 0
+    assert {path.name for path in (html / "pages").iterdir()} == pages - {f"{gone}.html"}
 
 
 def test_what_is_no_folder_of_tables_is_refused(tmp_path):
