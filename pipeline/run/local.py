@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,8 +21,9 @@ from apache_beam.transforms.environments import ExternalEnvironment
 from models.classify.spec import ModelRef
 from models.thread_pool import CORES_VARIABLE
 from pipeline.build import Execution, emotion_timelines
+from schemas import errors
 from schemas.elements import Video
-from schemas.errors import RunError, UnreadableVideoError, UsageError, WorkerDiedError
+from schemas.errors import AffectlineError, RunError, UnreadableVideoError, UsageError, WorkerDiedError
 from schemas.settings import Settings
 from transforms.remote import is_remote
 from transforms.tables.files import scratch_folder
@@ -84,8 +86,8 @@ def run_wave(
 ) -> PipelineResult:
     """Run one pipeline over these videos to its end.
 
-    Raises WorkerDiedError when a worker process ends by itself, and RunError when the disk is full;
-    whatever else a step raises comes through as Beam wraps it.
+    Raises WorkerDiedError when a worker process ends by itself, RunError when the disk is full, and what a
+    step raises: our own errors as they are, others as Beam wraps them.
     """
     options = PipelineOptions(
         [f"--direct_num_workers={workers}", *beam_options], runner="FnApiRunner", save_main_session=False
@@ -120,7 +122,29 @@ def run_wave(
                 f"The disk of {execution.out} is full; finished videos are kept, and the same command "
                 "continues once there is room."
             ) from error
+        if (told := find_told(error)) is not None:
+            raise told from error
         raise
+
+
+_TOLD = re.compile(r"^schemas\.errors\.(\w+): (.+)$", re.MULTILINE)
+_BEAMS_REMARK = " [while running '"
+
+
+def find_told(error: Exception) -> AffectlineError | None:
+    """What a step told the user by raising it, found in what Beam makes of it; None where there is nothing.
+
+    Beam adds a remark to it, and from a worker process it passes on no more than the traceback's text.
+    """
+    if isinstance(error, AffectlineError):
+        kind, text = type(error), str(error)
+    else:
+        found = _TOLD.findall(str(error))
+        if not found:
+            return None
+        name, text = found[-1]
+        kind = getattr(errors, name)
+    return kind(text.partition(_BEAMS_REMARK)[0])
 
 
 def _run_watched(run: Callable[[], PipelineResult]) -> PipelineResult:
