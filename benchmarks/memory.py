@@ -34,8 +34,10 @@ from tests.helpers.clips import astronaut_clip
 from transforms.steps.pack_rows import Pack
 from transforms.steps.track_faces import SmoothEmotions, TrackFaces
 from transforms.steps.write_tables import WriteTables
+from transforms.tables.receipts import new_folder
 from transforms.timelines.shots import SIGNATURE_BYTES
 from transforms.timelines.tracking import APPEARANCE_BYTES
+from transforms.video.decoder import TIME_LIMIT_S
 
 _TENTHS = 10
 _RATE = 5
@@ -114,7 +116,7 @@ def _group_and_write(samples: int, faces: int, scratch: str) -> None:
     segments = -(-samples // _SEGMENT_SAMPLES)
     info = VideoInfo(_VIDEO.video_id, 640, 360, 1.0, 0, "h264", samples * 1_000_000 // _RATE, segments, [])
     end = SegmentEnd(_VIDEO.video_id, 0, 6 * _SEGMENT_SAMPLES, 0, 33_333, 33_334, [], 1.0)
-    pack, settings = Pack(scratch), Settings()
+    pack, settings, out = Pack(scratch), Settings(), f"{scratch}/out"
     with beam.Pipeline(FnApiRunner(), options=PipelineOptions([])) as pipeline:
         made = (
             pipeline
@@ -144,7 +146,7 @@ def _group_and_write(samples: int, faces: int, scratch: str) -> None:
             | beam.CoGroupByKey()
             | TrackFaces()
             | SmoothEmotions(settings)
-            | WriteTables(settings, f"{scratch}/out")
+            | WriteTables(settings, out, new_folder(out), TIME_LIMIT_S)
         )
 
 

@@ -55,13 +55,16 @@ def measure(paths: Sequence[str], model: str) -> Rates:
     from pipeline.run.local import run_wave
     from schemas.tables import TABLES
     from transforms.steps import metrics
+    from transforms.tables.receipts import new_folder
     from transforms.video.inputs import find_videos
 
     cv2.setNumThreads(1)
     settings, found = Settings(model=model), find_model(model)
     videos = find_videos(paths)
     with tempfile.TemporaryDirectory() as out:
-        execution = Execution(out, segment_seconds=60, segment_timeout=300, batch_size=64)
+        execution = Execution(
+            out, segment_seconds=60, segment_timeout=300, receipts=new_folder(out), batch_size=64
+        )
         before = _cpu_seconds()
         result = run_wave(videos, settings, found, execution, workers=1, beam_options=())
         process, children = (after - start for after, start in zip(_cpu_seconds(), before, strict=True))

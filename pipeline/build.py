@@ -18,7 +18,8 @@ from transforms.steps.pack_rows import Pack
 from transforms.steps.plan_segments import PlanSegments
 from transforms.steps.sample_frames import SampleFrames
 from transforms.steps.track_faces import SmoothEmotions, TrackFaces
-from transforms.steps.write_tables import WriteTables
+from transforms.steps.write_tables import Resmooth, WriteTables
+from transforms.tables.resume import Resume, State
 from transforms.video.sampling import Probed
 
 # Segments that are worth a copy of a remote video: few copies, and still many tasks for many workers.
@@ -32,12 +33,28 @@ class Execution:
     out: str
     segment_seconds: float  # 0: each video in one piece
     segment_timeout: float  # seconds a decoder may take for a minute of video
+    receipts: str  # folder below `out` for what was written, as data
     batch_size: int | None  # faces classified at once; None: as many as pay
     gpu: bool = False  # classify on a GPU or not at all
     rows_folder: str = ""  # local, in which rows wait to be grouped by video; "": they travel themselves
     gpu_stage: str = ""  # the accelerator of workers that only classify; "": on those that find faces
     # By id, what opening some of the videos has told already; a worker opens the others.
     probed: Mapping[str, Probed] = field(default_factory=dict)
+    retries: bool = False  # the runner tries again what raises: so does what the disk or network refused
+
+
+def unfinished(
+    videos: beam.PCollection[Video], settings: Settings, model: ModelRef, execution: Execution, resume: Resume
+) -> None:
+    """What is left to do with each video: nothing, to smooth it anew from its tables, or all."""
+
+    def part(video: Video, parts: int) -> int:
+        state = resume.state(video, execution.out, settings)
+        return 2 if state.needs_decoding else int(state == State.OTHER_SMOOTHING)
+
+    _, smoothed, decoded = videos | "WhatIsLeft" >> beam.Partition(part, 3)
+    _ = smoothed | Resmooth(settings, execution.out, execution.receipts)
+    emotion_timelines(decoded, settings, model, execution)
 
 
 def emotion_timelines(
@@ -46,14 +63,16 @@ def emotion_timelines(
     """Videos to tables; the ids of those whose tables are complete."""
     # Frames can be numbered only from the start: every frame means every video in one piece.
     segment_us = round(execution.segment_seconds * 1_000_000) if settings.sampling_rate else 0
-    planned = videos | PlanSegments(segment_us, execution.probed, execution.segment_timeout)
+    planned = videos | PlanSegments(
+        segment_us, execution.probed, execution.segment_timeout, execution.retries
+    )
     frames = (
         planned.segments
         # Frames are large and never travel: what follows is one fused stage up to the face rows.
         | beam.WithKeys(read_together)
         | ReshufflePerKey()
         | beam.Values()
-        | SampleFrames(settings.sampling_rate, execution.segment_timeout)
+        | SampleFrames(settings.sampling_rate, execution.segment_timeout, execution.retries)
     )
     found = frames.chunks | DetectFaces(settings, model.spec)
     crops = found.crops
@@ -80,7 +99,7 @@ def emotion_timelines(
         | "GroupByVideo" >> beam.CoGroupByKey()
         | TrackFaces()
         | SmoothEmotions(settings)
-        | WriteTables(settings, execution.out)
+        | WriteTables(settings, execution.out, execution.receipts, execution.segment_timeout)
     )
 
 

@@ -17,6 +17,12 @@ from schemas.tables import APPEARANCE
 OK: Final = "ok"
 NO_FACE: Final = "no_face"
 DECODE_ERROR: Final = "decode_error"
+UNREAD: Final = "unread"  # on the way alone: planned for a segment that could not be fetched
+
+# Videos that are not `ok`: something of it was lost, nothing was read, what went wrong may go right later.
+PARTIAL: Final = "partial"
+FAILED: Final = "failed"
+RETRY: Final = "retry"
 
 
 class Video(NamedTuple):
@@ -52,6 +58,8 @@ class Segment(NamedTuple):
     zero_pts: int  # timestamp of the first decodable frame, in the stream's own time base
     width: int  # that pictures are scaled to
     height: int
+    listed_us: int  # where the video ends by the file's list of packets
+    listed_frames: int  # of the whole video
 
 
 class Sample(NamedTuple):

@@ -40,5 +40,13 @@ class UnreadableVideoError(AffectlineError, ValueError):
     """No frame of a video file can be used."""
 
 
+class UnavailableError(UnreadableVideoError):
+    """A video file cannot be read now, for want of disk, network, permission or the like: it may be later."""
+
+
+class DecoderStoppedError(UnreadableVideoError):
+    """The decoder was stopped because it took too long."""
+
+
 class UnreadablePictureError(AffectlineError, ValueError):
     """A file holds no picture that can be read; the message does not name the file."""

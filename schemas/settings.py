@@ -4,9 +4,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from typing import Any, Final
 
 from schemas import defaults
 from schemas.emotions import EMOTIONS
+
+# Seconds that each way to smooth looks at where a user says nothing.
+WINDOWS_S: Final = {"hmm": 3.0, "ema": 0.5, "median": 2.0, "mode": 1.0}
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,9 @@ class Settings:
     classes: tuple[str, ...] = EMOTIONS  # that the model knows, in the order of its probabilities
     prior: tuple[float, ...] | None = None  # the shares of them that it assumes; None: even ones
     smoothing: str = defaults.SMOOTHING
-    window_s: float | None = None  # None: the method's own default
+    window_s: float | None = None  # None: the method's own of WINDOWS_S
     crops: bool = True
+    appearance: bool = True  # stored, so that other smoothing can also track again
 
     @property
     def sampling_rate(self) -> Fraction:
@@ -45,10 +50,32 @@ class Settings:
 
     def config_hash(self) -> str:
         """16 hex digits that change when the tables would: files count by content, not by name."""
-        deciding = asdict(self) | {
-            "fps": str(self.sampling_rate),
-            "schema_version": 1,  # columns that came later make no finished video new
-        }
+        smoothing, window_s = self.smoothed_by()
+        own = window_s == WINDOWS_S.get(smoothing)
+        # The version stays for ever: a table that gains a column makes no video another.
+        more = {"smoothing": smoothing, "window_s": None if own else window_s, "schema_version": 1}
+        return _hash(self.decoded_by() | more)
+
+    def decoding_hash(self) -> str:
+        """16 hex digits that change when videos must be decoded anew; not for other smoothing."""
+        return _hash(self.decoded_by())
+
+    def decoded_by(self) -> dict[str, Any]:
+        """What decides which rows decoding gives, by setting."""
+        deciding = asdict(self) | {"fps": str(self.sampling_rate)}
         # The model's file decides its classes and its prior too.
-        del deciding["model"], deciding["classes"], deciding["prior"], deciding["detector_weights"]
-        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+        for name in ("model", "classes", "prior", "detector_weights", "smoothing", "window_s"):
+            del deciding[name]
+        if self.appearance:  # as before there was a choice
+            del deciding["appearance"]
+        return deciding
+
+    def smoothed_by(self) -> tuple[str, float | None]:
+        """The way to smooth and its window in seconds; none has no window."""
+        if self.smoothing == "none":
+            return self.smoothing, None
+        return self.smoothing, WINDOWS_S.get(self.smoothing) if self.window_s is None else self.window_s
+
+
+def _hash(deciding: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]

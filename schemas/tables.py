@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from schemas.emotions import EMOTIONS
 
-SCHEMA_VERSION: Final = 2  # 2: `sar` in `videos`, which older files lack
+SCHEMA_VERSION: Final = 2  # 2: `sar` and `stopped_after_s` in `videos`, which older files lack
 
 _F32 = pa.float32()
 
@@ -90,6 +90,7 @@ VIDEOS: Final = pa.schema(
         pa.field("processed_at", pa.timestamp("us", tz="UTC")),
         pa.field("seconds", pa.float64()),
         pa.field("sar", pa.float64()),
+        pa.field("stopped_after_s", pa.float64()),
     ]
 )
 

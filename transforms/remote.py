@@ -5,9 +5,12 @@ import shutil
 import tempfile
 import uuid
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from schemas.errors import UnavailableError
 
 if TYPE_CHECKING:
     from apache_beam.io.filesystems import FileSystems
@@ -71,6 +74,25 @@ def delete(path: str) -> None:
         Path(path).unlink(missing_ok=True)
 
 
+def list_files(folder: str) -> list[str]:
+    """The files right in a folder, sorted; none where there is no such folder."""
+    if is_remote(folder):
+        [found] = file_systems().match([join(folder, "*")])
+        return sorted(file.path for file in found.metadata_list)
+    if not os.path.isdir(folder):
+        return []
+    return sorted(os.path.join(folder, name) for name in os.listdir(folder))
+
+
+def _faults_of_the_world() -> tuple[type[Exception], ...]:
+    """What reading a remote file raises: the system's errors, Beam's (which are of them), and Google's."""
+    try:
+        from google.api_core.exceptions import GoogleAPIError
+    except ImportError:
+        return (OSError,)
+    return (OSError, GoogleAPIError)
+
+
 class LocalCopies:
     """Remote files as local paths: copied in blocks, reused, bounded, removed at close."""
 
@@ -87,7 +109,7 @@ class LocalCopies:
         self.close()
 
     def path(self, uri: str, fingerprint: str) -> str:
-        """A local path with the bytes of `uri`, valid until the next call; OSError when unreadable."""
+        """A local path with the bytes of `uri`, valid until the next call; UnavailableError without them."""
         if not is_remote(uri):
             return local_path(uri)
         key = (uri, fingerprint)
@@ -104,8 +126,16 @@ class LocalCopies:
             self._folder = tempfile.TemporaryDirectory(prefix="affectline-")
         # The name keeps the ending: some demuxers are chosen by it.
         target = os.path.join(self._folder.name, uuid.uuid4().hex + os.path.splitext(uri)[1])
-        with file_systems().open(uri, compression_type="uncompressed") as source, open(target, "wb") as copy:
-            shutil.copyfileobj(source, copy, _BLOCK)
+        try:
+            with (
+                file_systems().open(uri, compression_type="uncompressed") as source,
+                open(target, "wb") as copy,
+            ):
+                shutil.copyfileobj(source, copy, _BLOCK)
+        except _faults_of_the_world() as error:
+            with suppress(FileNotFoundError):
+                os.unlink(target)
+            raise UnavailableError(f"The file could not be fetched: {error}.") from error
         return target, os.path.getsize(target)
 
     def close(self) -> None:

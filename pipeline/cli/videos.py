@@ -29,6 +29,7 @@ def run(
     ctx: click.Context, /, inputs: tuple[str, ...], out: str, dry_run: bool, metrics: bool, **options: Any
 ) -> None:
     """Turn videos into tables: INPUTS are files, folders, globs, URIs or @lists of them."""
+    from pipeline.run.ask import refuse
     from pipeline.run.execute import dry_run_lines, execute
     from pipeline.run.request import check_request
     from pipeline.run.summary import summary
@@ -39,14 +40,19 @@ def run(
         for line in dry_run_lines(request):
             click.echo(line)
         return
-    outcome = execute(request)
+    outcome = execute(request, ask_user if sys.stdin.isatty() and sys.stderr.isatty() else refuse)
     if outcome is None:
         return
     for line in summary(outcome, out):
         click.echo(line)
     for line in describe(outcome.measured) if metrics else ():
         click.echo(line)
-    sys.exit(3 if outcome.failed else 0)
+    sys.exit(3 if outcome.failed or outcome.to_retry else 0)
+
+
+def ask_user(situation: str, question: str, instead: str) -> bool:
+    """Put a question on the terminal; no is what Enter means."""
+    return click.confirm(f"{situation}; {question}", err=True)
 
 
 @click.command()

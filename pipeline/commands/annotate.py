@@ -22,6 +22,7 @@ from schemas.elements import Video
 from schemas.emotions import EMOTIONS
 from schemas.errors import RunError, UnreadableVideoError, UsageError
 from transforms.faces.analyzer import TrackedFace
+from transforms.fingerprints import is_same_content
 from transforms.remote import LocalCopies, local_path
 from transforms.tables.arrays import stack_columns
 from transforms.tables.rows import has_rows, read_rows
@@ -155,6 +156,12 @@ def _draw(
     return Annotated(frames, with_face, has_sound, problems)
 
 
+def _is_old_copy(row: dict[str, Any], video: Video) -> bool:
+    """Whether a video has the size of the one elsewhere of which no more than size and time were kept."""
+    size, _, rest = row["fingerprint"].partition("-")
+    return row["uri"] != video.uri and rest.isdecimal() and size == str(video.size_bytes)
+
+
 def _stored(video: Video, out: str) -> tuple[str, dict[str, Any]]:
     """The id of a video in the tables, and its row in `videos`."""
     changed = False
@@ -162,9 +169,7 @@ def _stored(video: Video, out: str) -> tuple[str, dict[str, Any]]:
         if not has_rows(out, "videos", name):
             continue
         [row] = read_rows(out, "videos", name).to_pylist()
-        # A copy has another time of change, but not another size.
-        same_size = row["fingerprint"].partition("-")[0] == str(video.size_bytes)
-        if row["fingerprint"] == video.fingerprint or (row["uri"] != video.uri and same_size):
+        if is_same_content(row["fingerprint"], video.uri, video.fingerprint) or _is_old_copy(row, video):
             if row["status"] == "failed":
                 raise UsageError(f"{video.uri} could not be read: {row['error']}")
             return name, row

@@ -27,8 +27,10 @@ from transforms.tables.rows import (
     VIDEO_ID,
     compacted,
     compacted_path,
+    drop_replaced,
     is_part,
     list_video_ids,
+    own_ids,
     read_rows,
     read_stretch,
     require_own_tables,
@@ -65,6 +67,7 @@ def compact(out: str, advance: Callable[[int], None] = lambda videos: None) -> l
     require_own_tables(out)
     with locked(out):
         clear_scratch(out)
+        drop_replaced(out)
         done = [_compact_table(out, table, advance) for table in TABLES if os.path.isdir(join(out, table))]
         clear_scratch(out)
     return done
@@ -73,7 +76,7 @@ def compact(out: str, advance: Callable[[int], None] = lambda videos: None) -> l
 def _compact_table(out: str, table: str, advance: Callable[[int], None]) -> Compacted:
     folder = join(out, table)
     ids = list_video_ids(folder)
-    before = sum(name.startswith("video_id=") for name in os.listdir(folder))
+    before = len(own_ids(folder))
     files = {stretch.path for stretch in compacted(folder).values()}
     if before == 0:
         advance(2 * len(ids))

@@ -7,24 +7,26 @@ from tqdm import tqdm
 
 from pipeline.run.lock import locked
 from schemas.errors import UsageError
+from schemas.settings import Settings
 from transforms.tables.files import clear_scratch
-from transforms.tables.rows import compacted, list_video_ids
+from transforms.tables.rows import drop_compacted, drop_replaced, list_video_ids
 from transforms.timelines.stored import resmooth_video
 
 
 def resmooth_folder(out: str, smoothing: str, window_s: float | None) -> int:
     """Track and smooth all finished videos below `out` again; how many there were.
 
-    Raises UsageError when there is none, they are compacted, or another run has the folder.
+    Raises UsageError when there is none or another run has the folder.
     """
     folder = os.path.join(out, "videos")
     ids = list_video_ids(folder)
     if not ids:
         raise UsageError(f"There are no finished videos in {os.path.abspath(out)}.")
-    if compacted(folder):
-        raise UsageError(f"{out} is compacted; resmooth before `affectline compact`, or run again.")
+    settings = Settings(smoothing=smoothing, window_s=window_s)
     with locked(out):
+        drop_replaced(out)
         for video_id in tqdm(ids, desc="resmooth", unit="video", disable=not sys.stderr.isatty()):
-            resmooth_video(out, video_id, smoothing, window_s)
+            resmooth_video(out, video_id, settings)
+        drop_compacted(out, ids)
         clear_scratch(out)
     return len(ids)

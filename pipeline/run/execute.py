@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,45 +11,59 @@ from typing import IO, Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.build import emotion_timelines
+from models.classify.spec import ModelRef
+from pipeline.build import Execution, unfinished
 from pipeline.run import dataflow, local
+from pipeline.run.ask import Ask, refuse
 from pipeline.run.lock import locked
 from pipeline.run.progress_line import watch
 from pipeline.run.reconcile import check_sums, vanished
 from pipeline.run.request import BEAM_RUNNERS, Request
 from pipeline.run.stderr import chatter_to
-from schemas.elements import Video
+from schemas.elements import FAILED, RETRY, Video
 from schemas.errors import RunError, UsageError
+from schemas.settings import Settings
+from transforms.remote import delete, join, list_files
 from transforms.steps import metrics
 from transforms.steps.find_videos import FindVideos
 from transforms.tables.files import clear_scratch
-from transforms.tables.rows import compacted_ids, drop_compacted, require_own_tables
-from transforms.tables.sources import remember_sources
-from transforms.tables.write import is_done
-from transforms.video.inputs import find_videos
+from transforms.tables.receipts import Receipt, read_receipt, read_receipts
+from transforms.tables.resume import State, differences, video_row
+from transforms.tables.rows import drop_compacted, drop_replaced, list_video_ids, require_own_tables
+from transforms.tables.sources import known_sources, remember_sources
+from transforms.timelines.stored import resmooth_video
+from transforms.video.inputs import FoundFile, assign_ids, find_files, find_moved
 
-_CHECKS_AT_ONCE = 32
+_READS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: the row in `videos` of every input, and how many were done before it."""
+    """How a run ended: the row in `videos` of every input, and how many of them it did not read."""
 
     rows: list[dict[str, Any]]
-    skipped: int
+    skipped: int  # done before
+    smoothed: int = 0  # smoothed again from their tables
     measured: metrics.Measured = field(default_factory=dict)
     vanished: Sequence[str] = ()  # files that have rows from an earlier run and are no longer there
 
     @property
     def failed(self) -> list[dict[str, Any]]:
         """The inputs of which nothing could be read."""
-        return [row for row in self.rows if row["status"] == "failed"]
+        return [row for row in self.rows if row["status"] == FAILED]
+
+    @property
+    def to_retry(self) -> list[dict[str, Any]]:
+        """The inputs that could not be read for a reason that is not theirs."""
+        return [row for row in self.rows if row["status"] == RETRY]
 
 
-def execute(request: Request) -> Outcome | None:
+def execute(request: Request, ask: Ask = refuse) -> Outcome | None:
     """Find the videos, process those that are not done, and check that all tables add up.
 
     None when all there is to do is to write a template, which others will run.
+
+    ask: what to do where the user must decide.
 
     Raises UsageError before anything is written, and RunError when the run itself fails.
     """
@@ -57,53 +71,118 @@ def execute(request: Request) -> Outcome | None:
         dataflow.job_options(request.cloud, request.out, request.beam_options)
     out = request.out
     require_own_tables(out)
+    # What cannot be read is refused before anything is written.
+    files = find_files(request.inputs, request.options.root)
     if request.runner != BEAM_RUNNERS["local"]:
-        return _submit(request, find_videos(request.inputs, out))
-    find_videos(request.inputs)  # what cannot be read is refused before anything is written
+        return _submit(request, files, ask)
     local.make_output_folder(out)
-    with locked(out), chatter_to(local.log_path(out)) as terminal:
-        videos = find_videos(request.inputs, out)
+    with locked(out):
+        clear_scratch(out)
+        drop_replaced(out)
+        videos = _name(files, request, ask)
+        states = _states(request, videos, ask)
         remember_sources(out, videos)
-        return _run_here(request, videos, terminal)
+        with chatter_to(local.log_path(out)) as terminal:
+            return _run_here(request, videos, states, terminal)
 
 
-def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> Outcome:
-    out, config_hash = request.out, request.settings.config_hash()
-    done: list[Video] = []
-    pending: list[Video] = []
-    for video in videos:
-        finished = not request.options.force and is_done(video, out, config_hash)
-        (done if finished else pending).append(video)
-    rows = check_sums(done, out, config_hash)
+def _name(files: Sequence[FoundFile], request: Request, ask: Ask) -> list[Video]:
+    """The videos with their ids; asks about those that seem to have moved."""
+    out, root = request.out, request.options.root
+    known = known_sources(out)
+    moved = find_moved(files, known, out, root)
+    if moved and not root:
+        uris = {video_id: uri for uri, video_id in known.items()}
+        shown = [f"{uris[video_id]} → {uri}" for uri, video_id in sorted(moved.items())[:2]]
+        more = ", …" if len(moved) > len(shown) else ""
+        same = ask(
+            f"{len(moved)} videos lie elsewhere than before ({', '.join(shown)}{more}) with the same content",
+            "are they the same?",
+            "give --root, the folder that their paths count from, if they are the same",
+        )
+        moved = moved if same else {}
+    return assign_ids(files, known, moved)
+
+
+def _states(request: Request, videos: Sequence[Video], ask: Ask) -> dict[str, State]:
+    """What is left to do with each video, by id; asks before any is decoded anew for other settings."""
+    out, settings = request.out, request.settings
+    known = set(list_video_ids(join(out, "videos")))
+    states = {video.video_id: State.NEW for video in videos}
+    present = [video for video in videos if video.video_id in known]
+    with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
+        found = pool.map(lambda video: request.resume.state(video, out, settings), present)
+        states |= dict(zip((video.video_id for video in present), found, strict=True))
+    others = [video_id for video_id, state in states.items() if state == State.OTHER_SETTINGS]
+    if others and not request.options.redo:
+        rows = filter(None, (video_row(out, video_id) for video_id in others))
+        why = "; ".join(differences((Settings.from_json(row["config_json"]) for row in rows), settings))
+        if not ask(
+            f"{len(others)} of {len(videos)} videos were read with other settings ({why})",
+            "read them again?",
+            "give --redo to read them again, or another output folder",
+        ):
+            raise UsageError("Nothing was done; choose another output folder, or the settings from before.")
+    return states
+
+
+def _run_here(
+    request: Request, videos: Sequence[Video], states: Mapping[str, State], terminal: IO[str]
+) -> Outcome:
+    out, settings = request.out, request.settings
+    done = [video for video in videos if states[video.video_id] == State.DONE]
+    smoothed = [video for video in videos if states[video.video_id] == State.OTHER_SMOOTHING]
+    pending = [video for video in videos if states[video.video_id].needs_decoding]
+    rows = check_sums(done, _receipts_before(done, out), settings)
+    if smoothed:
+        receipts = {video.video_id: resmooth_video(out, video.video_id, settings) for video in smoothed}
+        rows += check_sums(smoothed, receipts, settings)
+        drop_compacted(out, receipts)
+    _check_failures(rows, len(videos), request.options.max_failure_ratio)
     measured: metrics.Measured = {}
     local.prepare_workers(request.options.workers)
-    clear_scratch(out)
-    drop_compacted(out, {video.video_id for video in pending})
     with watch(terminal, len(pending), sum(video.size_bytes for video in pending)) as progress:
         waves = local.waves(pending, request.options.wave_minutes * 60, request.options.segment_timeout)
         for wave in waves:
             progress.wave(wave.seconds, sum(video.size_bytes for video in wave.videos))
+            execution = replace(request.execution, probed=wave.probed)
             result = local.run_wave(
-                wave.videos,
-                request.settings,
-                request.model,
-                replace(request.execution, probed=wave.probed),
-                request.options.workers,
-                request.beam_options,
+                wave.videos, settings, request.model, execution, request.options.workers, request.beam_options
             )
             metrics.add_up(measured, metrics.measured(result))
-            rows += check_sums(wave.videos, out, config_hash)
+            rows += check_sums(wave.videos, _take_receipts(execution), settings)
+            drop_compacted(out, {video.video_id for video in wave.videos})
             progress.finished(len(wave.videos))
-            _check_failures(rows, request.options.max_failure_ratio)
+            _check_failures(rows, len(videos), request.options.max_failure_ratio)
     clear_scratch(out)
-    return Outcome(sorted(rows, key=lambda row: row["video_id"]), len(done), measured, vanished(videos, out))
+    rows.sort(key=lambda row: row["video_id"])
+    return Outcome(rows, len(done), len(smoothed), measured, vanished(videos, out))
 
 
-def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
+def _receipts_before(videos: Sequence[Video], out: str) -> dict[str, Receipt]:
+    """What the tables hold of videos that were done before; many at once, since far away it means waiting."""
+    with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
+        found = pool.map(lambda video: read_receipt(out, video.video_id), videos)
+        return {receipt["video_id"]: receipt for receipt in found if receipt}
+
+
+def _take_receipts(execution: Execution) -> dict[str, Receipt]:
+    """What a finished pipeline has written; its files are removed."""
+    receipts = read_receipts(execution.receipts)
+    for path in list_files(execution.receipts):
+        delete(path)
+    return receipts
+
+
+def _submit(request: Request, files: Sequence[FoundFile], ask: Ask) -> Outcome | None:
     """Run one pipeline on another runner, wait for it, and check its tables."""
+    out, execution = request.out, request.execution
+    drop_replaced(out)
+    videos = _name(files, request, ask)
+    states = _states(request, videos, ask)
     if request.runner == dataflow.RUNNER:
-        dataflow.check_inputs([video.uri for video in videos], request.out)  # what @lists name
-        result = _send_to_dataflow(request, videos)
+        dataflow.check_inputs([video.uri for video in videos], out)  # what @lists name
+        result = _send_to_dataflow(request, videos, execution)
         if not result.has_job:
             return None
         dataflow.wait(result)
@@ -111,44 +190,30 @@ def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
         options = PipelineOptions(
             [f"--runner={request.runner}", *request.beam_options], save_main_session=False
         )
-        pipeline = _pipeline(request, options)
-        _take_out_of_compacted(request, videos)
-        remember_sources(request.out, videos)
+        pipeline = _pipeline(request, request.model, execution, options)
+        remember_sources(out, videos)
         result = pipeline.run()
         result.wait_until_finish()
-    rows = _check_remote_sums(videos, request.out, request.settings.config_hash())
-    _check_failures(rows, request.options.max_failure_ratio)
-    return Outcome(rows, 0, metrics.measured(result))
+    written = _take_receipts(execution)
+    # A worker may have found less to do than was seen from here: then the tables themselves tell.
+    before = [video for video in videos if video.video_id not in written]
+    rows = check_sums(videos, _receipts_before(before, out) | written, request.settings)
+    drop_compacted(out, written)
+    _check_failures(rows, len(videos), request.options.max_failure_ratio)
+    found = list(states.values())
+    skipped, smoothed = found.count(State.DONE), found.count(State.OTHER_SMOOTHING)
+    return Outcome(rows, skipped, smoothed, metrics.measured(result))
 
 
-def _take_out_of_compacted(request: Request, videos: Sequence[Video]) -> None:
-    """Remove the rows of videos that will be written anew, so that no reader meets them twice."""
-    out, config_hash = request.out, request.settings.config_hash()
-    held = compacted_ids(out)
-    redone = (
-        v
-        for v in videos
-        if v.video_id in held and (request.options.force or not is_done(v, out, config_hash))
-    )
-    drop_compacted(out, {video.video_id for video in redone})
-
-
-def _check_remote_sums(videos: Sequence[Video], out: str, config_hash: str) -> list[dict[str, Any]]:
-    """As `check_sums`, for tables so far away that waiting is all there is to do."""
-    with ThreadPoolExecutor(_CHECKS_AT_ONCE) as pool:
-        return [row for [row] in pool.map(lambda video: check_sums([video], out, config_hash), videos)]
-
-
-def _send_to_dataflow(request: Request, videos: Sequence[Video]) -> Any:
+def _send_to_dataflow(request: Request, videos: Sequence[Video], execution: Execution) -> Any:
     options = dataflow.job_options(request.cloud, request.out, request.beam_options)
     dataflow.check_region_has_gpu(request.cloud, options)
     model = dataflow.for_workers(request.model, options)
     dataflow.upload_model(request.model, model.location)
     with tempfile.TemporaryDirectory(prefix="affectline-") as folder:
         wheel = dataflow.build_wheel(Path(folder))
-        pipeline = _pipeline(replace(request, model=model), dataflow.pipeline_options(options, wheel))
-        _take_out_of_compacted(request, videos)  # nothing is refused any more
-        remember_sources(request.out, videos)
+        pipeline = _pipeline(request, model, execution, dataflow.pipeline_options(options, wheel))
+        remember_sources(request.out, videos)  # nothing is refused any more
         result = pipeline.run()
     for line in dataflow.how_to_watch(result, options) if result.has_job else ():
         print(line, file=sys.stderr)
@@ -164,30 +229,27 @@ def dry_run_lines(request: Request) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="affectline-") as folder:
         wheel = dataflow.build_wheel(Path(folder))
         dry = dataflow.pipeline_options(options | {"dry_run": True}, wheel)
-        result = _pipeline(replace(request, model=model), dry).run()
+        result = _pipeline(request, model, request.execution, dry).run()
         return list(dataflow.describe(options, model.location, wheel, result.job.proto_pipeline))
 
 
-def _pipeline(request: Request, options: PipelineOptions) -> beam.Pipeline:
+def _pipeline(
+    request: Request, model: ModelRef, execution: Execution, options: PipelineOptions
+) -> beam.Pipeline:
     """One pipeline over everything, for runners elsewhere."""
     if request.settings.detector_weights:
         raise UsageError("--detector-weights names a file here, which workers elsewhere do not have.")
     pipeline = beam.Pipeline(options=options)
-    found = pipeline | "FindVideos" >> FindVideos(request.inputs, request.out)
-    if not request.options.force:
-        found |= "NotDone" >> beam.Filter(_is_pending, request.out, request.settings.config_hash())
-    emotion_timelines(found, request.settings, request.model, request.execution)
+    found = pipeline | "FindVideos" >> FindVideos(request.inputs, request.out, request.options.root)
+    unfinished(found, request.settings, model, execution, request.resume)
     return pipeline
 
 
-def _is_pending(video: Video, out: str, config_hash: str) -> bool:
-    return not is_done(video, out, config_hash)
-
-
-def _check_failures(rows: Sequence[dict[str, Any]], max_ratio: float) -> None:
-    failed = sum(row["status"] == "failed" for row in rows)
-    if rows and failed / len(rows) > max_ratio:
+def _check_failures(rows: Sequence[dict[str, Any]], videos: int, max_ratio: float) -> None:
+    """RunError when more of all videos than allowed could not be read, of those that were tried so far."""
+    failed = sum(row["status"] in (FAILED, RETRY) for row in rows)
+    if failed > max_ratio * videos:
         raise RunError(
-            f"{failed} of {len(rows)} videos could not be read, more than --max-failure-ratio {max_ratio:g} "
+            f"{failed} of {videos} videos could not be read, more than --max-failure-ratio {max_ratio:g} "
             "allows; see the `failures` table."
         )

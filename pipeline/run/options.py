@@ -35,7 +35,12 @@ class SettingsOptions:
     window: float | None = _option(
         None, "Smoothing window in seconds; each method has its own.", above=0, metavar="SECONDS"
     )
-    crops: bool = _option(True, "Store no pictures of faces.")
+    crops: bool = _option(
+        True, "Store no pictures of faces but `appearance`, 4 by 5 points of colour each, for tracking."
+    )
+    appearance: bool = _option(
+        True, "Store no `appearance` either; other smoothing then keeps the tracks as they are."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +57,13 @@ class RunOptions(SettingsOptions):
         None, "Faces classified at once; auto: as many as pay and fit.", at_least=1, metavar="N|auto"
     )
     force: bool = _option(False, "Do finished videos again.")
+    redo: bool = _option(False, "Do those again that were read with other settings, without being asked.")
+    retry_failed: bool = _option(False, "Do those again that failed or were read in part.")
+    root: str | None = _option(
+        None, "Folder that videos' paths count from: where a corpus lies now that has moved.", metavar="DIR"
+    )
     max_failure_ratio: float = _option(
-        1.0, "End the run when more than this part of the videos cannot be read.", at_least=0, at_most=1
+        1.0, "End the run when more than this part of all videos cannot be read.", at_least=0, at_most=1
     )
     runner: str = _option("local", "local, dataflow, or the name of another Beam runner.")
     project: str | None = _option(None, "Google Cloud project that Dataflow runs in.")

@@ -1,36 +1,40 @@
 """The sums a run must balance: every input in `videos`, every count equal to the rows it counts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from schemas.elements import Video
 from schemas.errors import RunError
+from schemas.settings import Settings
+from transforms.fingerprints import is_same_content
 from transforms.remote import exists, is_remote, join
-from transforms.tables.rows import count_rows, has_rows, list_video_ids, read_rows
+from transforms.tables.receipts import Receipt, rows_in
+from transforms.tables.rows import list_video_ids, read_rows
 
 _COUNTED = {"timelines": "faces", "samples": "samples", "tracks": "tracks"}
 
 
-def video_rows(videos: Sequence[Video], out: str) -> list[dict[str, object]]:
-    """The row in `videos` of each input, with its `video_id`; RunError when one has none."""
+def check_sums(videos: Sequence[Video], receipts: Mapping[str, Receipt], settings: Settings) -> list[Receipt]:
+    """The receipts of these inputs, once all sums balance; RunError when one does not.
+
+    receipts: by video id, of what was written now or stood there before.
+    """
     rows = []
     for video in videos:
-        if not has_rows(out, "videos", video.video_id):
+        row = receipts.get(video.video_id)
+        if row is None:
             raise RunError(f"{video.uri} was matched but has no row in `videos`; run the same command again.")
-        [row] = read_rows(out, "videos", video.video_id).to_pylist()
-        rows.append({"video_id": video.video_id, **row})
-    return rows
-
-
-def check_sums(videos: Sequence[Video], out: str, config_hash: str) -> list[dict[str, object]]:
-    """The rows of these inputs in `videos`, once all sums balance; RunError when one does not."""
-    rows = video_rows(videos, out)
-    for video, row in zip(videos, rows, strict=True):
-        if (row["fingerprint"], row["config_hash"]) != (video.fingerprint, config_hash):
+        made = Settings.from_json(row["config_json"])
+        if (
+            made.decoding_hash() != settings.decoding_hash()
+            or made.smoothed_by() != settings.smoothed_by()
+            or not is_same_content(row["fingerprint"], video.uri, video.fingerprint)
+        ):
             raise RunError(f"{video.uri}: its row in `videos` is of another file or other settings.")
         for table, column in _COUNTED.items():
-            found = count_rows(out, table, video.video_id)
+            found = rows_in(row, table)
             if found != row[column]:
                 raise RunError(f"{video.uri}: {found} rows in `{table}`, but `videos` counts {row[column]}.")
+        rows.append(row)
     return rows
 
 

@@ -12,8 +12,10 @@ from pipeline.run import dataflow
 from pipeline.run.dataflow import Cloud
 from pipeline.run.options import RunOptions, SettingsOptions
 from schemas.errors import UsageError
-from schemas.settings import Settings
+from schemas.settings import WINDOWS_S, Settings
 from transforms.faces.look import find_model_anywhere
+from transforms.tables.receipts import new_folder
+from transforms.tables.resume import Resume
 from transforms.timelines.smoothing import SMOOTHING_METHODS
 
 BEAM_RUNNERS = {"local": "FnApiRunner", "directrunner": "FnApiRunner", "dataflow": dataflow.RUNNER}
@@ -46,7 +48,14 @@ class Request:
             batch_size=self.options.batch_size,
             gpu=self.options.gpu is not None,
             gpu_stage=self.cloud.gpu_stage,
+            receipts=new_folder(self.out),
+            retries=self.runner != BEAM_RUNNERS["local"],
         )
+
+    @property
+    def resume(self) -> Resume:
+        """What is taken up again."""
+        return Resume(self.options.segment_timeout, self.options.force, self.options.retry_failed)
 
 
 def _cloud(options: RunOptions) -> Cloud:
@@ -78,8 +87,9 @@ def check_settings(options: SettingsOptions) -> tuple[Settings, ModelRef]:
         classes=model.spec.classes,
         prior=model.spec.prior,
         smoothing=options.smoothing,
-        window_s=options.window,
+        window_s=options.window or WINDOWS_S.get(options.smoothing),
         crops=options.crops,
+        appearance=options.appearance,
     )
     return settings, model
 

@@ -33,9 +33,13 @@ def summary(outcome: Outcome, out: str) -> Iterator[str]:
     rows = outcome.rows
     partial = [row for row in rows if row["status"] == "partial"]
     seconds = sum(row["duration_s"] or 0 for row in rows)
-    done = len(rows) - len(outcome.failed)
+    done = len(rows) - len(outcome.failed) - len(outcome.to_retry)
+    notes = [
+        *([f"{outcome.skipped} were done before"] if outcome.skipped else []),
+        *([f"{outcome.smoothed} smoothed again from their tables"] if outcome.smoothed else []),
+    ]
     yield f"videos   {done} of {len(rows)} done, {_duration(seconds)} of video" + (
-        f" ({outcome.skipped} were done before)" if outcome.skipped else ""
+        f" ({', '.join(notes)})" if notes else ""
     )
     total = {
         name: sum(row[name] for row in rows) for name in ("samples", "samples_with_face", "faces", "tracks")
@@ -47,7 +51,14 @@ def summary(outcome: Outcome, out: str) -> Iterator[str]:
         yield ""
         for emotion, share in sorted(shares.items(), key=lambda item: -item[1]):
             yield f"  {emotion:<9}{share:>7.1%}  {'█' * round(share * _BAR_WIDTH)}"
-    for title, listed in (("Partly read", partial), ("Failed", outcome.failed)):
+    listings = {
+        "Partly read": partial,
+        "Failed": outcome.failed,
+        "To be tried again; the same command does (after a time limit: with a larger --segment-timeout)": (
+            outcome.to_retry
+        ),
+    }
+    for title, listed in listings.items():
         if listed:
             yield ""
             yield f"{title}:"

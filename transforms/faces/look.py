@@ -12,7 +12,7 @@ from models.classify.crop import make_crop
 from models.classify.spec import ModelRef, ModelSpec, find_model
 from models.detectors import Box, Detector, make_detector
 from schemas.elements import NO_FACE, OK, Face, Sample
-from schemas.errors import UsageError
+from schemas.errors import UnavailableError, UsageError
 from schemas.settings import Settings
 from transforms.faces.thumbnails import carries_thumbnails, make_thumbnail
 from transforms.remote import LocalCopies
@@ -110,8 +110,8 @@ def find_model_anywhere(model: str) -> ModelRef:
     try:
         with LocalCopies() as copies:
             return replace(find_model(copies.path(model, fingerprint="")), name=model, location=model)
-    except OSError as error:
-        raise UsageError(f"The model {model} cannot be read: {error}.") from error
+    except (OSError, UnavailableError) as error:
+        raise UsageError(f"The model {model} cannot be read: {error}") from error
 
 
 def load_model(model: ModelRef, batch_size: int = GPU_BATCH_SIZE) -> Classifier:

@@ -11,9 +11,13 @@ from transforms.video.inputs import find_videos
 class FindVideos(beam.PTransform):
     """Inputs as text → PCollection[Video]."""
 
-    def __init__(self, inputs: Iterable[str], out: str) -> None:
-        """Take the inputs as the user wrote them; ids that the tables below `out` know stay."""
+    def __init__(self, inputs: Iterable[str], out: str, root: str | None = None) -> None:
+        """Take the inputs as the user wrote them; ids that the tables below `out` know stay.
+
+        root: as `find_videos` takes it.
+        """
         super().__init__()
+        self._root = root
         self._inputs = list(inputs)
         self._out = out
 
@@ -22,6 +26,6 @@ class FindVideos(beam.PTransform):
         return (
             root
             | beam.Create([self._inputs])
-            | beam.FlatMap(find_videos, self._out).with_output_types(Video)
+            | beam.FlatMap(find_videos, self._out, self._root).with_output_types(Video)
             | "SpreadVideos" >> beam.Reshuffle()
         )

@@ -7,7 +7,8 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from schemas.elements import Failure, Segment, Video, VideoInfo
-from schemas.errors import UnreadableVideoError
+from schemas.errors import UnavailableError, UnreadableVideoError
+from transforms.fingerprints import MISSING
 from transforms.steps import metrics
 from transforms.video.records import Probe
 from transforms.video.sampling import Probed, VideoReader, plan_video
@@ -16,11 +17,20 @@ INFOS: Final = "infos"
 FAILURES: Final = "failures"
 
 
+def raise_unavailable(failure: Failure) -> None:
+    """UnavailableError where that is what a failure says, else nothing."""
+    if failure.error_type == UnavailableError.__name__:
+        raise UnavailableError(failure.message)
+
+
 class _PlanSegments(beam.DoFn):
-    def __init__(self, segment_us: int, known: Mapping[str, Probed], time_limit: float) -> None:
+    def __init__(
+        self, segment_us: int, known: Mapping[str, Probed], time_limit: float, retries: bool
+    ) -> None:
         self._segment_us = segment_us
         self._known = known
         self._time_limit = time_limit
+        self._retries = retries
 
     def setup(self) -> None:
         self._reader = VideoReader()
@@ -37,6 +47,8 @@ class _PlanSegments(beam.DoFn):
             elif isinstance(item, VideoInfo):
                 yield TaggedOutput(INFOS, item)
             else:
+                if self._retries and video.fingerprint != MISSING:
+                    raise_unavailable(item)
                 metrics.count_failure(item.stage)
                 yield TaggedOutput(FAILURES, item)
 
@@ -53,18 +65,17 @@ class _PlanSegments(beam.DoFn):
 class PlanSegments(beam.PTransform):
     """PCollection[Video] → Segments (main), VideoInfos (`infos`), Failures (`failures`)."""
 
-    def __init__(self, segment_us: int, known: Mapping[str, Probed], time_limit: float) -> None:
+    def __init__(
+        self, segment_us: int, known: Mapping[str, Probed], time_limit: float, retries: bool
+    ) -> None:
         """Cut every `segment_us` microseconds; 0 keeps each video whole.
 
-        known: what opening some of the videos has told already, by their id. time_limit: as for a probe.
+        known: what opening some of the videos has told already, by their id. time_limit: seconds that opening
+        another may take. retries: raise UnavailableError, for a runner that tries again.
         """
         super().__init__()
-        self._segment_us = segment_us
-        self._known = known
-        self._time_limit = time_limit
+        self._step = _PlanSegments(segment_us, known, time_limit, retries)
 
     def expand(self, videos: beam.PCollection[Video]) -> beam.pvalue.DoOutputsTuple:
         """Wire the step."""
-        return videos | beam.ParDo(
-            _PlanSegments(self._segment_us, self._known, self._time_limit)
-        ).with_outputs(INFOS, FAILURES, main="segments")
+        return videos | beam.ParDo(self._step).with_outputs(INFOS, FAILURES, main="segments")

@@ -10,6 +10,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from schemas.elements import Failure, Sample, Segment, SegmentEnd
 from transforms.steps import metrics
+from transforms.steps.plan_segments import raise_unavailable
 from transforms.video.chunks import FrameChunk
 from transforms.video.sampling import VideoReader
 
@@ -35,9 +36,10 @@ class _Waited(Iterator[_T]):
 
 
 class _SampleFrames(beam.DoFn):
-    def __init__(self, fps: Fraction, segment_timeout: float) -> None:
+    def __init__(self, fps: Fraction, segment_timeout: float, retries: bool) -> None:
         self._fps = fps
         self._segment_timeout = segment_timeout
+        self._retries = retries
 
     def setup(self) -> None:
         self._reader = VideoReader()
@@ -58,6 +60,8 @@ class _SampleFrames(beam.DoFn):
             elif isinstance(item, Sample):
                 yield TaggedOutput(SAMPLES, item)
             elif isinstance(item, Failure):
+                if self._retries:
+                    raise_unavailable(item)
                 metrics.count_failure(item.stage)
                 yield TaggedOutput(FAILURES, item)
             else:
@@ -74,14 +78,14 @@ class _SampleFrames(beam.DoFn):
 class SampleFrames(beam.PTransform):
     """PCollection[Segment] → FrameChunks (main), lost Samples, SegmentEnds (`ends`), Failures."""
 
-    def __init__(self, fps: Fraction, segment_timeout: float) -> None:
-        """Sample `fps` times a second, or every frame at 0; allow a decoder `segment_timeout` seconds."""
+    def __init__(self, fps: Fraction, segment_timeout: float, retries: bool) -> None:
+        """Sample `fps` times a second, or every frame at 0; allow a decoder `segment_timeout` seconds.
+
+        retries: as in PlanSegments.
+        """
         super().__init__()
-        self._fps = fps
-        self._segment_timeout = segment_timeout
+        self._step = _SampleFrames(fps, segment_timeout, retries)
 
     def expand(self, segments: beam.PCollection[Segment]) -> beam.pvalue.DoOutputsTuple:
         """Wire the step."""
-        return segments | beam.ParDo(_SampleFrames(self._fps, self._segment_timeout)).with_outputs(
-            SAMPLES, ENDS, FAILURES, main="chunks"
-        )
+        return segments | beam.ParDo(self._step).with_outputs(SAMPLES, ENDS, FAILURES, main="chunks")

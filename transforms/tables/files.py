@@ -51,6 +51,14 @@ def open_parquet(path: str) -> pq.ParquetFile:
         return pq.ParquetFile(pa.BufferReader(source.read()))
 
 
+def read_footer(path: str) -> pq.FileMetaData:
+    """The footer of one Parquet file, local or remote, and no more of it."""
+    if not is_remote(path):
+        return pq.read_metadata(path)
+    with file_systems().open(path, compression_type="uncompressed") as source:
+        return pq.read_metadata(pa.PythonFile(source, mode="r"))
+
+
 def private_folder(out: str) -> str:
     """What affectline keeps below an output folder for itself; nothing else below `out` is ever removed."""
     return join(out, "_affectline")

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from schemas.errors import UsageError
 from schemas.tables import TABLES
-from transforms.remote import exists, file_systems, is_remote, join
-from transforms.tables.files import PART, open_parquet, table_path, write_parquet
+from transforms.remote import delete, exists, file_systems, is_remote, join
+from transforms.tables.files import PART, open_parquet, read_footer, table_path, write_parquet
 
 # As pandas and pyarrow type the column that they make of a folder's name: the two become one.
 VIDEO_ID: Final = pa.field("video_id", pa.dictionary(pa.int32(), pa.string()))
@@ -54,11 +54,6 @@ def compacted(folder: str) -> dict[str, Stretch]:
     return _contents(folder, stamp)
 
 
-def compacted_ids(out: str) -> set[str]:
-    """Every video that any table keeps in a compacted file."""
-    return {video_id for table in TABLES for video_id in compacted(join(out, table))}
-
-
 @lru_cache(maxsize=2 * len(TABLES))
 def _contents(folder: str, stamp: int) -> dict[str, Stretch]:
     found: dict[str, Stretch] = {}
@@ -67,7 +62,7 @@ def _contents(folder: str, stamp: int) -> dict[str, Stretch]:
         if not exists(path):
             return found
         first = 0
-        for video_id, rows in json.loads(open_parquet(path).metadata.metadata[CONTENTS.encode()]).items():
+        for video_id, rows in json.loads(read_footer(path).metadata[CONTENTS.encode()]).items():
             found[video_id] = Stretch(path, stamp, first, rows)
             first += rows
     raise AssertionError("numbers do not end")
@@ -75,10 +70,10 @@ def _contents(folder: str, stamp: int) -> dict[str, Stretch]:
 
 def list_video_ids(folder: str) -> list[str]:
     """Every video with rows, or with an empty part, in a table's folder, sorted; none without a folder."""
-    return sorted(_own_ids(folder) | compacted(folder).keys())
+    return sorted(own_ids(folder) | compacted(folder).keys())
 
 
-def _own_ids(folder: str) -> set[str]:
+def own_ids(folder: str) -> set[str]:
     """Videos with a part of their own; the folder of one whose writing was cut off holds none."""
     if is_remote(folder):
         [found] = file_systems().match([join(folder, f"{_PREFIX}*", PART)])
@@ -116,23 +111,28 @@ def require_own_tables(out: str) -> None:
             )
 
 
+def _own_part(out: str, table: str, video_id: str) -> str | None:
+    """The path of a video's own part of a table, if it has one that counts: see `drop_replaced`."""
+    path, last = table_path(out, table, video_id), table_path(out, "videos", video_id)
+    counts = exists(path) and (path == last or video_id not in compacted(join(out, table)) or exists(last))
+    return path if counts else None
+
+
 def has_rows(out: str, table: str, video_id: str) -> bool:
     """Whether a video has a part, maybe empty, of a table."""
-    return exists(table_path(out, table, video_id)) or video_id in compacted(join(out, table))
+    return _own_part(out, table, video_id) is not None or video_id in compacted(join(out, table))
 
 
 def count_rows(out: str, table: str, video_id: str) -> int:
     """A video's number of rows in a table; FileNotFoundError when it has no part of it."""
-    path = table_path(out, table, video_id)
-    if exists(path):
-        return int(open_parquet(path).metadata.num_rows)
+    if path := _own_part(out, table, video_id):
+        return int(read_footer(path).num_rows)
     return _stretch(join(out, table), video_id).rows
 
 
 def read_rows(out: str, table: str, video_id: str, columns: list[str] | None = None) -> pa.Table:
     """A video's rows of a table, without `video_id`; FileNotFoundError when it has no part of it."""
-    path = table_path(out, table, video_id)
-    if exists(path):
+    if path := _own_part(out, table, video_id):
         return without_video_id(open_parquet(path).read(columns))
     rows = without_video_id(read_stretch(_stretch(join(out, table), video_id)))
     return rows.select(columns) if columns else rows
@@ -183,18 +183,34 @@ def _row_group(path: str, stamp: int, number: int) -> pa.Table:
     return _file(path, stamp).read_row_group(number)
 
 
-def drop_compacted(out: str, ids: Collection[str]) -> None:
-    """Take videos that will be written anew out of the compacted files, if they are in any.
+def drop_replaced(out: str) -> None:
+    """Drop what no longer counts where a kill left a video with a part of its own beside compacted rows.
 
-    The rows in `videos` go first: a crash in between leaves videos that are not done.
+    Its part of `videos`, written last, tells that the others are whole, and then the compacted rows are old.
+    Without it they still count, and its parts are half of a set.
     """
+    whole = own_ids(join(out, "videos"))
     for table in reversed(TABLES):
         folder = join(out, table)
-        held = compacted(folder)
-        for path in sorted({held[video_id].path for video_id in ids if video_id in held}):
-            contents = {key: stretch.rows for key, stretch in held.items() if stretch.path == path}
-            _rewrite(path, contents, ids, out)
-        _contents.cache_clear()
+        doubled = compacted(folder).keys() & own_ids(folder)
+        for video_id in doubled - whole:
+            delete(table_path(out, table, video_id))
+        _drop(out, table, doubled & whole)
+
+
+def drop_compacted(out: str, ids: Collection[str]) -> None:
+    """Take videos out of the compacted files, if they are in any, once they have new parts of their own."""
+    for table in reversed(TABLES):
+        _drop(out, table, ids)
+
+
+def _drop(out: str, table: str, ids: Collection[str]) -> None:
+    folder = join(out, table)
+    held = compacted(folder)
+    for path in sorted({held[video_id].path for video_id in ids if video_id in held}):
+        contents = {key: stretch.rows for key, stretch in held.items() if stretch.path == path}
+        _rewrite(path, contents, ids, out)
+    _contents.cache_clear()
 
 
 def _rewrite(path: str, contents: dict[str, int], ids: Collection[str], out: str) -> None:

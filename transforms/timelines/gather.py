@@ -6,9 +6,22 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
-from schemas.elements import DECODE_ERROR, NO_FACE, OK, Block, Failure, SegmentEnd, Video, VideoInfo
+from schemas.elements import (
+    DECODE_ERROR,
+    FAILED,
+    NO_FACE,
+    OK,
+    PARTIAL,
+    RETRY,
+    UNREAD,
+    Block,
+    Failure,
+    SegmentEnd,
+    Video,
+    VideoInfo,
+)
 from schemas.emotions import EMOTIONS, emotion_columns
-from schemas.errors import IncompleteVideoError
+from schemas.errors import DecoderStoppedError, IncompleteVideoError, UnavailableError
 from schemas.remarks import REMARKS
 from schemas.settings import Settings
 from transforms.tables.arrays import stack_bytes, stack_columns
@@ -70,10 +83,23 @@ class Timeline:
 
     @property
     def status(self) -> str:
-        """`ok`, `partial` (something was lost) or `failed` (nothing was read)."""
+        """`ok`, `partial` (something was lost), `failed` (nothing was read) or `retry`: not for good."""
+        if self.needs_longer or self.needs_better_times:
+            return RETRY
         if not any(status in (OK, NO_FACE) for status in self.samples.status):
-            return "failed"
-        return "ok" if REMARKS.issuperset(self.problems) else "partial"
+            return FAILED
+        return OK if REMARKS.issuperset(self.problems) else PARTIAL
+
+    @property
+    def needs_better_times(self) -> bool:
+        """Whether something of it was lost for want of disk, network or permission."""
+        return any(failure.error_type == UnavailableError.__name__ for failure in self.failures)
+
+    @property
+    def needs_longer(self) -> bool:
+        """Whether all that was lost was so because a decoder took too long."""
+        stopped = any(failure.error_type == DecoderStoppedError.__name__ for failure in self.failures)
+        return stopped and not self.needs_better_times
 
 
 def gather(
@@ -138,7 +164,7 @@ def _problems(info: VideoInfo | None, ends: Iterable[SegmentEnd]) -> list[str]:
 
 
 def _sample_columns(samples: pa.Table) -> SampleColumns:
-    samples = samples.sort_by("sample")
+    samples = _without_doubles(samples.sort_by("sample"))
     status = np.array(samples["status"].to_pylist(), dtype=object)
     pts_us = samples["pts_us"].to_numpy()
     signatures = np.zeros((len(samples), SIGNATURE_BYTES), dtype=np.uint8)
@@ -152,6 +178,24 @@ def _sample_columns(samples: pa.Table) -> SampleColumns:
         faces=samples["faces"].to_numpy(),
         shot=find_shots(signatures, pts_us, status != DECODE_ERROR),
     )
+
+
+def _without_doubles(samples: pa.Table) -> pa.Table:
+    """Samples, in their order, of which those that only were planned give way to those that were read.
+
+    A sample's frame may lie behind the end of the segment it was planned for; then the next one reads it.
+    """
+    status = np.array(samples["status"].to_pylist(), dtype=object)
+    unread = status == UNREAD
+    read = samples.filter(pa.array(~unread))
+    later = np.searchsorted(read["pts_us"].to_numpy(), samples["pts_us"].to_numpy())
+    # The first sample that was read from that time on.
+    following = np.append(read["sample"].to_numpy(), np.iinfo(np.int32).max)[later]
+    kept = ~unread | (samples["sample"].to_numpy() < following)
+    status[unread] = DECODE_ERROR
+    at = samples.schema.get_field_index("status")
+    named = samples.set_column(at, "status", pa.array(status.tolist(), pa.string()))
+    return named.filter(pa.array(kept))
 
 
 def _face_columns(faces: pa.Table, samples: SampleColumns) -> FaceColumns:

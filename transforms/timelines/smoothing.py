@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.classify.prior import change_prior
 from schemas.errors import UsageError
+from schemas.settings import WINDOWS_S
 
 Floats = NDArray[np.float64]
 
@@ -25,10 +26,14 @@ class SmoothingMethod(NamedTuple):
 
 
 SMOOTHING_METHODS: Final = {
-    "hmm": SmoothingMethod(3.0, "mean time an emotion lasts, for a hidden Markov model (forward-backward)"),
-    "ema": SmoothingMethod(0.5, "time constant of an exponential average over both directions"),
-    "median": SmoothingMethod(2.0, "width of the running median, centred"),
-    "mode": SmoothingMethod(1.0, "width of the vote over the latest predictions, the present one last"),
+    "hmm": SmoothingMethod(
+        WINDOWS_S["hmm"], "mean time an emotion lasts, for a hidden Markov model (forward-backward)"
+    ),
+    "ema": SmoothingMethod(WINDOWS_S["ema"], "time constant of an exponential average over both directions"),
+    "median": SmoothingMethod(WINDOWS_S["median"], "width of the running median, centred"),
+    "mode": SmoothingMethod(
+        WINDOWS_S["mode"], "width of the vote over the latest predictions, the present one last"
+    ),
     "none": SmoothingMethod(0.0, "not used: the probabilities stay as they are"),
 }
 

@@ -12,6 +12,7 @@ from schemas.emotions import EMOTIONS
 from schemas.settings import Settings
 from schemas.tables import TABLES, VIDEOS
 from transforms.tables.arrays import stack_bytes, stack_columns
+from transforms.tables.receipts import Receipt
 from transforms.tables.rows import read_rows
 from transforms.tables.write import write_video
 from transforms.timelines.gather import FaceColumns, SampleColumns, Timeline, smooth_tracks, track
@@ -19,18 +20,22 @@ from transforms.timelines.tabulate import tabulate_tracks, with_run_metadata
 from transforms.timelines.tracking import APPEARANCE_BYTES
 
 
-def resmooth_video(out: str, video_id: str, smoothing: str, window_s: float | None) -> None:
-    """Rewrite one video's tables as a run with this smoothing would have written them.
+def resmooth_video(out: str, video_id: str, settings: Settings) -> Receipt:
+    """Rewrite one video's tables as a run with these settings' smoothing would have written them.
 
-    Faces that a run had dropped stay in `failures`: tracking gives the same answer without them.
+    Faces that a run had dropped stay in `failures`: tracking gives the same answer without them. Tables that
+    lack what tracking needs (`appearance`, or `shot` in those of early versions) keep their tracks.
     """
     stored = {name: read_rows(out, name, video_id) for name in TABLES}
     [row] = stored["videos"].to_pylist()
+    smoothing, window_s = settings.smoothed_by()
     settings = replace(Settings.from_json(row["config_json"]), smoothing=smoothing, window_s=window_s)
     video = Video(video_id, row["uri"], row["fingerprint"], 0)
     thumbnails = stored["tracks"]["thumbnail"].to_pylist()
-    timeline = track(Timeline(video, None, (), _samples(stored["samples"]), _faces(stored), thumbnails))
-    tables = tabulate_tracks(smooth_tracks(timeline, settings))
+    timeline = Timeline(video, None, (), _samples(stored["samples"]), _faces(stored), thumbnails)
+    if _can_be_tracked(stored["timelines"]):
+        timeline = track(timeline)
+    tables = tabulate_tracks(smooth_tracks(timeline, settings), settings)
     row |= {
         "tracks": tables["tracks"].num_rows,
         "config_hash": settings.config_hash(),
@@ -39,7 +44,17 @@ def resmooth_video(out: str, video_id: str, smoothing: str, window_s: float | No
         "processed_at": datetime.now(UTC),
     }
     tables |= {"failures": stored["failures"], "videos": pa.Table.from_pylist([row], VIDEOS)}
-    write_video(with_run_metadata(tables, settings), video_id, out)
+    return write_video(with_run_metadata(tables, settings), video_id, out)
+
+
+def _can_be_tracked(timelines: pa.Table) -> bool:
+    columns = timelines.column_names
+    return "shot" in columns and "appearance" in columns and not timelines["appearance"].null_count
+
+
+def _shots(table: pa.Table) -> np.ndarray:
+    """The column `shot`; -1, no shot at all, where early versions wrote none."""
+    return table["shot"].to_numpy() if "shot" in table.column_names else np.full(len(table), -1, np.int32)
 
 
 def _samples(table: pa.Table) -> SampleColumns:
@@ -48,7 +63,7 @@ def _samples(table: pa.Table) -> SampleColumns:
         pts_us=table["pts_us"].to_numpy(),
         status=np.array(table["status"].to_pylist(), dtype=object),
         faces=table["faces"].to_numpy(),
-        shot=table["shot"].to_numpy(),
+        shot=_shots(table),
     )
 
 
@@ -56,6 +71,9 @@ def _faces(stored: dict[str, pa.Table]) -> FaceColumns:
     table = stored["timelines"]
     track_id = table["track_id"].to_numpy()
     raw = stack_columns(table, ["raw_" + emotion for emotion in EMOTIONS])
+    appearance = np.zeros((len(table), APPEARANCE_BYTES), np.uint8)
+    if _can_be_tracked(table):
+        appearance = stack_bytes(table["appearance"], APPEARANCE_BYTES)
     thumbnail = np.full(len(track_id), -1)
     # The first face of an old track hands its picture on to whatever track it is in now.
     tracks, first = np.unique(track_id, return_index=True)
@@ -67,9 +85,9 @@ def _faces(stored: dict[str, pa.Table]) -> FaceColumns:
         boxes=stack_columns(table, "xywh"),
         score=table["score"].to_numpy(),
         raw=raw,
-        appearance=stack_bytes(table["appearance"], APPEARANCE_BYTES),
+        appearance=appearance,
         thumbnail=thumbnail,
-        shot=table["shot"].to_numpy(),
+        shot=_shots(table),
         track=track_id,
         smoothed=raw,
     )

@@ -28,22 +28,27 @@ _VFR_TOLERANCE_US = 2_000
 _LONGEST_SPAN = 2.0
 
 
-def tabulate(timeline: Timeline, settings: Settings) -> dict[str, pa.Table]:
-    """The video's rows for each table, by table name, with explicit schemas and metadata."""
+def tabulate(
+    timeline: Timeline, settings: Settings, segment_timeout: float | None = None
+) -> dict[str, pa.Table]:
+    """The video's rows for each table, by table name, with explicit schemas and metadata.
+
+    segment_timeout: the time limit that the decoder had, in seconds for a minute of video; None: unknown.
+    """
     return with_run_metadata(
         {
-            **tabulate_tracks(timeline),
+            **tabulate_tracks(timeline, settings),
             "failures": _failures(timeline),
-            "videos": _videos(timeline, settings),
+            "videos": _videos(timeline, settings, segment_timeout),
         },
         settings,
     )
 
 
-def tabulate_tracks(timeline: Timeline) -> dict[str, pa.Table]:
+def tabulate_tracks(timeline: Timeline, settings: Settings) -> dict[str, pa.Table]:
     """The tables that tracking and smoothing decide: `timelines`, `samples`, `tracks`."""
     return {
-        "timelines": _timelines(timeline.faces),
+        "timelines": _timelines(timeline.faces, settings.appearance),
         "samples": _samples(timeline.samples),
         "tracks": _tracks(timeline),
     }
@@ -65,7 +70,7 @@ def _labels(indices: np.ndarray) -> pa.Array:
     )
 
 
-def _timelines(faces: FaceColumns) -> pa.Table:
+def _timelines(faces: FaceColumns, appearance: bool) -> pa.Table:
     columns = {
         "track_id": faces.track,
         "sample": faces.sample,
@@ -82,7 +87,9 @@ def _timelines(faces: FaceColumns) -> pa.Table:
         arrays[emotion] = pa.array(faces.smoothed[:, column], from_pandas=True)
         arrays["raw_" + emotion] = pa.array(faces.raw[:, column], from_pandas=True)
     arrays["emotion"] = _labels(np.nanargmax(faces.smoothed, axis=1))
-    arrays["appearance"] = pa.array([row.tobytes() for row in faces.appearance], APPEARANCE)
+    arrays["appearance"] = pa.array(
+        [row.tobytes() if appearance else None for row in faces.appearance], APPEARANCE
+    )
     return pa.table([arrays[name].cast(TIMELINES.field(name).type) for name in TIMELINES.names], TIMELINES)
 
 
@@ -152,7 +159,7 @@ def _failures(timeline: Timeline) -> pa.Table:
     return pa.Table.from_pylist(rows, FAILURES)
 
 
-def _videos(timeline: Timeline, settings: Settings) -> pa.Table:
+def _videos(timeline: Timeline, settings: Settings, segment_timeout: float | None) -> pa.Table:
     video, info, samples = timeline.video, timeline.info, timeline.samples
     steps = [(end.min_step_us, end.max_step_us) for end in timeline.ends if end.max_step_us]
     row = {
@@ -185,6 +192,7 @@ def _videos(timeline: Timeline, settings: Settings) -> pa.Table:
         "processed_at": datetime.now(UTC),
         "seconds": sum(end.seconds for end in timeline.ends),
         "sar": info.sar if info else None,
+        "stopped_after_s": segment_timeout if timeline.needs_longer else None,
     }
     return pa.Table.from_pylist([row], VIDEOS)
 

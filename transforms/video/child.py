@@ -95,7 +95,7 @@ def _send(out: BinaryIO, item: object) -> None:
     if isinstance(item, SampledFrame):
         pixels = item.image
         fields = {"sample": item.sample, "pts_us": item.pts_us, "shape": pixels.shape}
-    elif isinstance(item, UnreadableVideoError):
+    elif isinstance(item, UnreadableVideoError):  # or a fault of the world
         fields = {"reason": str(item)}
     else:
         fields = asdict(item)  # type: ignore[call-overload]

@@ -19,7 +19,7 @@ from typing import IO, Any, Final, Self
 
 import numpy as np
 
-from schemas.errors import UnreadableVideoError
+from schemas.errors import DecoderStoppedError, UnavailableError, UnreadableVideoError
 from transforms.remote import local_path
 from transforms.video.records import (
     HEADER,
@@ -110,7 +110,8 @@ class Decoder:
         """Samples the frames with start_us <= pts_us < end_us, in order; one SegmentSummary comes last.
 
         Does not raise for anything that a file may hold: when the decoder crashes, hangs or gives
-        up, what has come is kept, every further sample is lost, and the summary says why.
+        up, what has come is kept, every further sample is lost, and the summary says why. Raises
+        UnavailableError when the file cannot be had.
 
         Args:
             path: a local file, also as a `file:` URI.
@@ -142,8 +143,11 @@ class Decoder:
                 if not isinstance(item, DecodingProgress):
                     yield item
             return
+        except UnavailableError:
+            raise
         except UnreadableVideoError as error:
             reason = str(error)
+            stopped = isinstance(error, DecoderStoppedError)
 
         # What is missing is listed from the packets alone, which needs no decoder.
         try:
@@ -154,15 +158,14 @@ class Decoder:
                     yield LostSample(item.sample, item.pts_us, reason)
                 elif isinstance(item, SegmentSummary):
                     problems = tuple(sorted({*item.problems, reason}))
-                    yield SegmentSummary(
-                        frames, item.last_pts_us, item.min_step_us, item.max_step_us, problems
-                    )
+                    steps = (item.min_step_us, item.max_step_us)
+                    yield SegmentSummary(frames, item.last_pts_us, *steps, problems, stopped)
         except UnreadableVideoError:
             sample = taken.sample + 1 if taken else math.ceil(start_us * fps / 1_000_000)
             after_us = taken.pts_us + 1 if taken else start_us
             grid_us = math.ceil(sample * 1_000_000 / fps) if fps else after_us
             yield LostSample(sample, max(after_us, grid_us), reason)
-            yield SegmentSummary(frames, taken.pts_us if taken else -1, 0, 0, (reason,))
+            yield SegmentSummary(frames, taken.pts_us if taken else -1, 0, 0, (reason,), stopped)
 
     def _read_ahead(self, items: Iterator[Item]) -> Iterator[Item]:
         """Takes items in a thread, until READ_AHEAD_BYTES of pixels wait to be taken here."""
@@ -237,7 +240,7 @@ class Decoder:
                 raise UnreadableVideoError(CRASHED) from None
             except TimeoutError:
                 self.close()
-                raise UnreadableVideoError(STOPPED.format(time_limit)) from None
+                raise DecoderStoppedError(STOPPED.format(time_limit)) from None
             left = time_limit if isinstance(answer, DecodingProgress) else deadline - time.monotonic()
             if isinstance(answer, UnreadableVideoError):
                 raise answer
@@ -277,8 +280,8 @@ class Decoder:
             image = np.empty(fields.pop("shape"), np.uint8)
             _fill(child, image.data.cast("B"), deadline)
             return SampledFrame(image=image, **fields)
-        if kind == "UnreadableVideoError":
-            return UnreadableVideoError(fields["reason"])
+        if kind in _ERRORS:
+            return _ERRORS[kind](fields["reason"])
         if "problems" in fields:
             fields["problems"] = tuple(fields["problems"])
         if "gaps" in fields:
@@ -286,6 +289,7 @@ class Decoder:
         return _ANSWERS[kind](**fields)
 
 
+_ERRORS: Final = {kind.__name__: kind for kind in (UnreadableVideoError, UnavailableError)}
 _ANSWERS: Final = {
     kind.__name__: kind for kind in (Fault, Probe, LostSample, DecodingProgress, SegmentSummary)
 }

@@ -1,6 +1,6 @@
 """Opening a file as a video, and its packets in the order they are stored."""
 
-import os
+import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -13,7 +13,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from schemas.errors import UnreadableVideoError
+from schemas.errors import UnavailableError, UnreadableVideoError
 
 # Larger pictures are refused: one frame of this size is 200 MB as RGB. 8K is half of it.
 MAX_PIXELS: Final = 2**26
@@ -22,6 +22,8 @@ MAX_READ_ERRORS: Final = 100
 READ_ERRORS: Final = "Parts of the file could not be read."
 # Bytes and microseconds to look at for streams that begin late.
 _LOOK_FURTHER: Final = {"probesize": str(2**28), "analyzeduration": str(10**13)}
+# What the system refuses, whatever the file holds. Others of its errors FFmpeg uses for its own opinions.
+_WORLDS_FAULTS: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT))
 # Demuxers that read other files, make pictures out of text, or show a still picture.
 _NOT_VIDEO_FORMATS: Final = frozenset(
     (
@@ -44,15 +46,22 @@ _NOT_VIDEO_FORMATS: Final = frozenset(
 
 @contextmanager
 def open_video(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and the stream to read. Raises UnreadableVideoError."""
+    """The container and the stream to read. Raises UnreadableVideoError, of which UnavailableError is one."""
     try:
-        if os.path.getsize(path) == 0:
-            raise UnreadableVideoError("The file is empty.")
+        with open(path, "rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise UnavailableError(f"The file cannot be read now: {plain_words(error)}.") from error
+    if empty:
+        raise UnreadableVideoError("The file is empty.")
+    try:
         container = _open(path)
         if not _moving_pictures(container):  # they may begin late in a file that has no header
             container.close()
             container = _open(path, **_LOOK_FURTHER)
     except (av.FFmpegError, OSError) as error:
+        if getattr(error, "errno", None) in _WORLDS_FAULTS:
+            raise UnavailableError(f"The file cannot be read now: {plain_words(error)}.") from error
         raise UnreadableVideoError(f"The file cannot be opened as a video: {plain_words(error)}.") from error
     with container:
         names = set(container.format.name.split(","))

@@ -6,15 +6,17 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, count
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from schemas.elements import Video
 from schemas.errors import UsageError
+from transforms.fingerprints import MISSING, is_same_content, local_fingerprint
 from transforms.remote import exists, file_systems, is_remote, local_path
-from transforms.tables.rows import has_rows, read_rows
+from transforms.tables.resume import video_row
 from transforms.tables.sources import canonical_uri, known_sources
 
 # What counts as a video when a folder is searched. A file that is named is always tried.
@@ -30,8 +32,6 @@ _TEXT_EXTENSIONS: Final = frozenset((".mod", ".mts", ".ps", ".ts"))
 _TEXT_LOOKED_AT: Final = 4096
 # Folders in which other programs keep previews, and what was thrown away.
 _NOT_SEARCHED: Final = frozenset(("#recycle", "$RECYCLE.BIN", "@eaDir", "__MACOSX"))
-# The fingerprint of a file that is not there: one that appears later has another.
-_MISSING: Final = "missing"
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -47,11 +47,6 @@ def video_id(relative_path: str) -> str:
     return f"{slug}-{digest}"
 
 
-def local_fingerprint(status: os.stat_result) -> str:
-    """What changes when a file on this machine does."""
-    return f"{status.st_size}-{status.st_mtime_ns}"
-
-
 class FoundFile(NamedTuple):
     """A file that an input names."""
 
@@ -61,7 +56,9 @@ class FoundFile(NamedTuple):
     size_bytes: int
 
 
-def find_videos(inputs: Iterable[str], out: str | None = None, strict: bool = False) -> list[Video]:
+def find_videos(
+    inputs: Iterable[str], out: str | None = None, root: str | None = None, strict: bool = False
+) -> list[Video]:
     """Every video that the inputs name, each once, sorted by id.
 
     Folders are searched recursively for files with a video's ending; a file, glob or list is taken
@@ -71,21 +68,38 @@ def find_videos(inputs: Iterable[str], out: str | None = None, strict: bool = Fa
     Args:
         inputs: as the user wrote them.
         out: the folder of tables, if there is one.
+        root: the folder from which paths count, instead of from the input.
         strict: refuse a list that names something that is not there.
 
     Raises:
         UsageError: an input matches nothing or cannot be read.
     """
+    known = known_sources(out) if out is not None else {}
+    return assign_ids(find_files(inputs, root, strict), known)
+
+
+def find_files(
+    inputs: Iterable[str], root: str | None = None, strict: bool = False
+) -> list[FoundFile]:
+    """Every file that the inputs name, each once; as `find_videos`."""
     found: dict[str, FoundFile] = {}
     for file in chain.from_iterable(_match(text, strict) for text in inputs):
         other = found.setdefault(file.uri, file)
         # Named by a folder and by one inside it: the outer one counts, whatever their order.
         if len(file.relative) > len(other.relative):
             found[file.uri] = file
-    known = known_sources(out) if out is not None else {}
-    return assign_ids(
-        found.values(), known, lambda uri, file: _is_moved(uri, known.get(uri), file, out or "")
+    return [_below(root, file) for file in found.values()] if root else list(found.values())
+
+
+def _below(root: str, file: FoundFile) -> FoundFile:
+    top = (
+        root.rstrip("/")
+        if is_remote(root)
+        else canonical_uri(os.path.join(os.path.expanduser(root), "x"))[:-2]
     )
+    if not file.uri.startswith(top + "/"):
+        raise UsageError(f"{file.uri} is not below --root {root}.")
+    return file._replace(relative=file.uri[len(top) + 1 :])
 
 
 def find_video(source: str) -> Video:
@@ -97,37 +111,78 @@ def find_video(source: str) -> Video:
 
 
 def assign_ids(
-    files: Iterable[FoundFile], known: Mapping[str, str], is_moved: Callable[[str, FoundFile], bool]
+    files: Iterable[FoundFile], known: Mapping[str, str], moved: Mapping[str, str] = MappingProxyType({})
 ) -> list[Video]:
     """The videos, sorted by id: known sources keep theirs, no two sources share one.
 
     A new source gets the id of its path below the input; if that is taken, the id of its whole URI.
 
-    known: ids by canonical URI. is_moved: whether a known URI is where the file lay before.
+    known: ids by canonical URI. moved: ids of those that are known under another URI, by their new one.
     """
     owners = {video_id: uri for uri, video_id in known.items()}
     videos = []
     for file in sorted(files):
-        name = known.get(file.uri) or _free_id(file, owners, is_moved)
+        name = known.get(file.uri) or moved.get(file.uri) or _free_id(file, owners)
         owners[name] = file.uri
         videos.append(Video(name, file.uri, file.fingerprint, file.size_bytes))
     return sorted(videos)
 
 
-def _free_id(file: FoundFile, owners: Mapping[str, str], is_moved: Callable[[str, FoundFile], bool]) -> str:
-    own = video_id(file.relative)
-    if own in owners and not is_moved(owners[own], file):
-        names = chain([file.uri], (f"{file.uri}#{number}" for number in count()))
-        own = next(free for free in map(video_id, names) if free not in owners)
-    return own
+def _free_id(file: FoundFile, owners: Mapping[str, str]) -> str:
+    names = chain([file.relative, file.uri], (f"{file.uri}#{number}" for number in count()))
+    return next(free for free in map(video_id, names) if free not in owners)
 
 
-def _is_moved(uri: str, name: str | None, file: FoundFile, out: str) -> bool:
-    """Whether a source with rows is gone from where it was and this file holds the same."""
-    if name is None or is_remote(uri) or exists(uri) or not has_rows(out, "videos", name):
-        return False
-    [fingerprint] = read_rows(out, "videos", name, ["fingerprint"])["fingerprint"].to_pylist()
-    return bool(fingerprint == file.fingerprint != _MISSING)
+def find_moved(
+    files: Iterable[FoundFile], known: Mapping[str, str], out: str, root: str | None
+) -> dict[str, str]:
+    """The ids that new files have had elsewhere, by URI.
+
+    A file is one that moved when what had its id is gone from where it was, and held the same by its
+    fingerprint. With `root`, which says how paths correspond, one of the two is enough for the id of its path
+    below it.
+    """
+    files = sorted(files)
+    matched = {file.uri for file in files}
+    new = [file for file in files if file.uri not in known and file.fingerprint != MISSING]
+    if not new:
+        return {}
+    # Elsewhere than on this machine a copy is told by its time as well, so that nothing that moved is known.
+    here = {name: uri for uri, name in known.items() if uri not in matched and not is_remote(uri)}
+    gone = {name: uri for name, uri in here.items() if not exists(uri)}
+    owners = {name: uri for uri, name in known.items() if uri not in matched}
+    moved: dict[str, str] = {}
+
+    def take(file: FoundFile, name: str) -> None:
+        moved[file.uri] = name
+        gone.pop(name, None)
+        owners.pop(name, None)
+
+    for file in new:
+        name = video_id(file.relative)
+        if name in owners:
+            same = _is_recorded(out, name, file)
+            if (same and name in gone) or (root and (same or not exists(owners[name]))):
+                take(file, name)
+    left = [file for file in new if file.uri not in moved]
+    recorded = {name: row["fingerprint"] for name in gone if left and (row := video_row(out, name))}
+    for file in left:
+        same_content = [
+            name
+            for name, was in recorded.items()
+            if name in gone and is_same_content(was, file.uri, file.fingerprint)
+        ]
+        if same_content:
+            # Of several with one content, the one of its name.
+            last = os.path.basename(file.uri)
+            take(file, min(same_content, key=lambda name: (os.path.basename(gone[name]) != last, gone[name])))
+    return moved
+
+
+def _is_recorded(out: str, name: str, file: FoundFile) -> bool:
+    """Whether the row of an id in `videos` is of a file with this one's content."""
+    row = video_row(out, name)
+    return row is not None and is_same_content(row["fingerprint"], file.uri, file.fingerprint)
 
 
 def _match(text: str, strict: bool = False) -> Iterator[FoundFile]:
@@ -155,7 +210,7 @@ def _match_list(path: str, strict: bool) -> Iterator[FoundFile]:
             if strict:
                 raise
             uri = canonical_uri(entry)
-            yield FoundFile(uri, uri.rpartition("/")[2], _MISSING, 0)
+            yield FoundFile(uri, uri.rpartition("/")[2], MISSING, 0)
 
 
 def _text(content: bytes) -> str:
@@ -227,12 +282,13 @@ def _local_file(path: str, root: str) -> FoundFile:
     try:
         status = os.stat(path)
     except FileNotFoundError:
-        return FoundFile(canonical_uri(path), relative, _MISSING, 0)
+        return FoundFile(canonical_uri(path), relative, MISSING, 0)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     if not stat.S_ISREG(status.st_mode):
         raise UsageError(f"{path} is not a regular file.")
-    return FoundFile(canonical_uri(path), relative, local_fingerprint(status), status.st_size)
+    fingerprint = local_fingerprint(path, status.st_size)
+    return FoundFile(canonical_uri(path), relative, fingerprint, status.st_size)
 
 
 def _match_uri(text: str) -> Iterator[FoundFile]:

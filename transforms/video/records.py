@@ -57,6 +57,7 @@ class SegmentSummary:
     min_step_us: int  # between frames, the step into the segment included; 0 when unknown
     max_step_us: int
     problems: tuple[str, ...]
+    stopped: bool = False  # the decoder took too long
 
 
 @dataclass(frozen=True)

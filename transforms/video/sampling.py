@@ -7,12 +7,12 @@ from types import TracebackType
 from typing import Self
 
 from schemas.elements import DECODE_ERROR, Failure, Sample, Segment, SegmentEnd, Video, VideoInfo
-from schemas.errors import UnreadableVideoError
+from schemas.errors import DecoderStoppedError, UnavailableError, UnreadableVideoError
 from transforms.remote import LocalCopies
 from transforms.video.chunks import FrameChunk, chunks
-from transforms.video.decoder import TIME_LIMIT_S, Decoder
+from transforms.video.decoder import STOPPED, TIME_LIMIT_S, Decoder
 from transforms.video.records import LostSample, Probe, SampledFrame, SegmentSummary
-from transforms.video.segments import cut
+from transforms.video.segments import cut, planned_samples
 
 Probed = Probe | UnreadableVideoError  # what opening a video has told
 
@@ -57,23 +57,34 @@ class VideoReader:
         """A segment's samples in order, those that are lost each with its failure; its end comes last.
 
         fps: samples a second; 0 takes every frame. time_limit: seconds that a decoder may take for a minute
-        of video. Raises nothing for anything that a file may hold.
+        of video. Raises nothing for anything that a file may hold; when it cannot be had, what was planned
+        comes as `unread` samples, and one failure says so.
         """
         started = monotonic()
         video = segment.video
         reached_us = segment.start_us
         summary = SegmentSummary(0, -1, 0, 0, ())
-        for piece in chunks(self._items(segment, fps, time_limit)):
-            if isinstance(piece, SegmentSummary):
-                summary = piece
-            elif isinstance(piece, LostSample):
-                yield Sample(video.video_id, piece.sample, piece.pts_us, DECODE_ERROR, 0, b"")
-                yield Failure(
-                    video.video_id, video.uri, "SampleFrames", piece.pts_us, "DecodeError", piece.reason
-                )
-            else:
-                yield FrameChunk(video.video_id, piece, piece[-1].pts_us - reached_us)
-                reached_us = piece[-1].pts_us
+        last = -1
+        try:
+            for piece in chunks(self._items(segment, fps, time_limit)):
+                if isinstance(piece, SegmentSummary):
+                    summary = piece
+                elif isinstance(piece, LostSample):
+                    last = piece.sample
+                    yield Sample(video.video_id, piece.sample, piece.pts_us, DECODE_ERROR, 0, b"")
+                    yield Failure(
+                        video.video_id, video.uri, "SampleFrames", piece.pts_us, "DecodeError", piece.reason
+                    )
+                else:
+                    last = piece[-1].sample
+                    yield FrameChunk(video.video_id, piece, piece[-1].pts_us - reached_us)
+                    reached_us = piece[-1].pts_us
+            if summary.stopped:
+                yield _failure(segment, DecoderStoppedError(STOPPED.format(time_limit)))
+        except UnavailableError as error:
+            yield _failure(segment, error)
+            yield from planned_samples(segment, fps, last)
+            summary = SegmentSummary(0, -1, 0, 0, (str(error),))
         yield SegmentEnd(
             video_id=video.video_id,
             number=segment.number,
@@ -88,11 +99,7 @@ class VideoReader:
     def _items(
         self, segment: Segment, fps: Fraction, time_limit: float
     ) -> Iterator[SampledFrame | LostSample | SegmentSummary]:
-        try:
-            path = self._copies.path(segment.video.uri, segment.video.fingerprint)
-        except OSError as error:
-            yield SegmentSummary(0, -1, 0, 0, (f"The file could not be fetched: {error}.",))
-            return
+        path = self._copies.path(segment.video.uri, segment.video.fingerprint)
         yield from self._decoder.read(
             path,
             segment.start_us,
@@ -104,6 +111,12 @@ class VideoReader:
         )
 
 
+def _failure(segment: Segment, error: Exception) -> Failure:
+    """Why the rest of a segment was not read."""
+    video, kind = segment.video, type(error).__name__
+    return Failure(video.video_id, video.uri, "SampleFrames", segment.start_us, kind, str(error))
+
+
 def plan_video(
     video: Video, probe: Callable[[Video], Probe], segment_us: int
 ) -> Iterator[VideoInfo | Segment | Failure]:
@@ -113,7 +126,7 @@ def plan_video(
     """
     try:
         probed = probe(video)
-    except (UnreadableVideoError, OSError) as error:
+    except UnreadableVideoError as error:
         kind, message = type(error).__name__, str(error)
         yield Failure(video.video_id, video.uri, "PlanSegments", None, kind, message)
         return

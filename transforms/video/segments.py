@@ -1,8 +1,11 @@
 """Cutting a video into stretches that workers can take."""
 
+import math
+from collections.abc import Iterator
+from fractions import Fraction
 from itertools import pairwise
 
-from schemas.elements import Segment, Video
+from schemas.elements import UNREAD, Sample, Segment, Video
 from transforms.video.records import Probe
 
 
@@ -28,6 +31,25 @@ def cut(video: Video, probe: Probe, segment_us: int) -> list[Segment]:
             zero_pts=probe.zero_pts,
             width=probe.width,
             height=probe.height,
+            listed_us=probe.duration_us,
+            listed_frames=probe.frames,
         )
         for number, (start_us, end_us) in enumerate(pairwise([*starts, -1]))
     ]
+
+
+def planned_samples(segment: Segment, fps: Fraction, after: int = -1) -> Iterator[Sample]:
+    """The samples of a segment that cannot be fetched, as far as the list of its packets told, in order.
+
+    fps: samples a second; 0 stands for every frame, and then they are spread evenly. after: the last that was
+    read of the segment before.
+    """
+    if fps == 0:
+        if segment.listed_us <= 0:
+            return
+        fps = Fraction(segment.listed_frames * 1_000_000, segment.listed_us)
+    end_us = segment.end_us if segment.end_us >= 0 else segment.listed_us
+    first = max(after + 1, math.ceil(segment.start_us * fps / 1_000_000))
+    for sample in range(first, math.ceil(end_us * fps / 1_000_000)):
+        pts_us = math.ceil(sample * 1_000_000 / fps)
+        yield Sample(segment.video.video_id, sample, pts_us, UNREAD, 0, b"")

@@ -18,15 +18,16 @@ from schemas.tables import TABLES
 from tests.helpers import synthetic
 from tests.helpers.clips import astronaut_clip
 from tests.helpers.commands import FAST, affectline, load
+from transforms.tables.receipts import read_receipt
+from transforms.tables.resume import Resume, State
 from transforms.tables.rows import (
-    compacted_ids,
+    compacted,
     count_rows,
     drop_compacted,
     has_rows,
     list_video_ids,
     read_rows,
 )
-from transforms.tables.write import is_done
 
 duckdb = pytest.importorskip("duckdb")
 
@@ -217,10 +218,14 @@ def test_sums_are_checked_in_a_compacted_folder(copy):
     compact(str(out))
     row = pd.read_parquet(out / "videos").query("uri == '/videos/talk.mp4'").iloc[0]
     video = Video(row["video_id"], row["uri"], row["fingerprint"], 1)
-    assert is_done(video, str(out), row["config_hash"])
-    assert not is_done(video._replace(fingerprint="2-2"), str(out), row["config_hash"])
-    [checked] = check_sums([video], str(out), row["config_hash"])
-    assert checked["faces"] == row["faces"]
+    assert Resume(300.0).state(video, str(out), synthetic.SETTINGS) == State.DONE
+    assert Resume(300.0).state(video._replace(fingerprint="2-2"), str(out), synthetic.SETTINGS) == State.NEW
+    receipts = {video.video_id: read_receipt(str(out), video.video_id)}
+    [checked] = check_sums([video], receipts, synthetic.SETTINGS)
+    assert checked["faces"] == row["faces"] == checked["rows_in_timelines"]
+    receipts[video.video_id]["rows_in_samples"] -= 1
+    with pytest.raises(RunError, match="299 rows in `samples`, but `videos` counts 300"):
+        check_sums([video], receipts, synthetic.SETTINGS)
 
 
 def test_a_compacted_folder_is_read_and_rewritten_on_a_remote_file_system(copy, remote):
@@ -234,7 +239,7 @@ def test_a_compacted_folder_is_read_and_rewritten_on_a_remote_file_system(copy, 
         assert read_rows(far, table, first).equals(read_rows(str(out), table, first))
         assert count_rows(far, table, first) == count_rows(str(out), table, first)
     drop_compacted(far, [first])
-    assert compacted_ids(far) == set(others)
+    assert {one for table in TABLES for one in compacted(f"{far}/{table}")} == set(others)
     assert not has_rows(far, "videos", first)
     for table in TABLES:
         assert read_rows(far, table, others[0]).equals(read_rows(str(out), table, others[0]))

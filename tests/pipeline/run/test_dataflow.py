@@ -234,7 +234,7 @@ BUCKETS = ["gs://some-bucket/videos/**", "-o", "gs://some-bucket/out"]
 def test_refusals_are_one_sentence_and_nothing_is_sent(arguments, message, model, monkeypatch):
     for name in ("GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_REGION", "CLOUDSDK_COMPUTE_REGION"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("pipeline.run.execute.find_videos", lambda *_: pytest.fail("listed before refusing"))
+    monkeypatch.setattr("pipeline.run.execute.find_files", lambda *_: pytest.fail("listed before refusing"))
     at = arguments.index("--") if "--" in arguments else len(arguments)
     result = affectline("run", *arguments[:at], *model, *arguments[at:])
     assert result.exit_code == 2, result.output
@@ -408,7 +408,7 @@ def test_a_template_is_written_and_not_run(service, model, local_tables, tmp_pat
 def test_neighbouring_segments_share_a_copy_of_a_remote_video():
     def groups(uri):
         video = Video("v-1", uri, "1-1", 1)
-        return [read_together(Segment(video, number, 0, -1, 0, 320, 240)) for number in range(25)]
+        return [read_together(Segment(video, number, 0, -1, 0, 320, 240, 0, 0)) for number in range(25)]
 
     assert [len(set(groups(uri))) for uri in ("/videos/v.mp4", "gs://some-bucket/v.mp4")] == [25, 3]
     assert groups("gs://some-bucket/v.mp4")[9:11] == ["v-1/0", "v-1/1"]

@@ -23,6 +23,7 @@ from tests.helpers.commands import assert_same_tables, load
 from transforms.steps import metrics
 from transforms.steps.classify_emotions import require_gpu
 from transforms.steps.metrics import Distribution
+from transforms.tables.receipts import new_folder
 from transforms.video.decoder import Decoder
 from transforms.video.inputs import find_videos
 
@@ -88,7 +89,7 @@ def test_a_separate_stage_for_the_gpu_gives_the_same_tables(finished, videos, un
     model = find_model(str(untrained_model))
     settings = Settings(detector="haar", smoothing="ema", model=model.name, model_sha256=model.sha256)
     hint = "type:nvidia-l4;count:1;install-nvidia-driver"
-    execution = Execution(out, 60.0, 300.0, batch_size=64, gpu_stage=hint)
+    execution = Execution(out, 60.0, 300.0, new_folder(out), batch_size=64, gpu_stage=hint)
     with beam.Pipeline("FnApiRunner") as pipeline:
         found = pipeline | beam.Create(find_videos([str(videos)]))
         emotion_timelines(found, settings, model, execution)

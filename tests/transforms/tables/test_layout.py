@@ -66,7 +66,7 @@ def test_duckdb(out, expected, table):
     duckdb = pytest.importorskip("duckdb")
     counted = duckdb.sql(
         f"""SELECT video_id, count(*)
-        FROM read_parquet('{out}/{table}/**/*.parquet', hive_partitioning = false)
+        FROM read_parquet('{out}/{table}/**/*.parquet', union_by_name = true, hive_partitioning = false)
         GROUP BY video_id"""
     )
     assert dict(counted.fetchall()) == expected[table]

@@ -16,13 +16,15 @@ from schemas.settings import Settings
 from schemas.tables import TABLES
 from transforms.tables.blocks import make_block
 from transforms.tables.files import table_path
-from transforms.tables.write import is_done, write_video
+from transforms.tables.resume import Resume, State, differences
+from transforms.tables.write import write_video
 from transforms.timelines.gather import gather, smooth_tracks, track
 from transforms.timelines.shots import SIGNATURE_BYTES
 from transforms.timelines.tabulate import sample_spans, tabulate
 from transforms.timelines.tracking import APPEARANCE_BYTES
 
 VIDEO = Video("clip-0123456789", "/videos/clip.mp4", "10-20", 10)
+RESUME = Resume(300.0)
 INFO = VideoInfo(VIDEO.video_id, 320, 240, 1.0, 0, "h264", 2_000_000, 2, [])
 HAPPY = [0.02, 0.02, 0.02, 0.88, 0.02, 0.02, 0.02]
 SAD = [0.02, 0.02, 0.02, 0.02, 0.88, 0.02, 0.02]
@@ -178,14 +180,19 @@ def test_a_gap_counts_as_two_steps_at_most():
 def test_writing_is_whole_repeatable_and_marks_the_video_done(tmp_path):
     out = str(tmp_path / "out")
     settings = Settings(model_sha256="1")
-    assert not is_done(VIDEO, out, settings.config_hash())
+    assert RESUME.state(VIDEO, out, settings) == State.NEW
     for _ in range(2):
         write_video(tabulate(processed(), settings), VIDEO.video_id, out)
     files = sorted(str(path.relative_to(out)) for path in tmp_path.glob("out/**/*.parquet"))
     assert files == sorted(f"{name}/video_id={VIDEO.video_id}/part-0.parquet" for name in TABLES)
-    assert is_done(VIDEO, out, settings.config_hash())
-    assert not is_done(VIDEO._replace(fingerprint="11-21"), out, settings.config_hash())
-    assert not is_done(VIDEO, out, Settings(fps="2", model_sha256="1").config_hash())
+    assert RESUME.state(VIDEO, out, settings) == State.DONE
+    assert RESUME.state(VIDEO._replace(fingerprint="11-21"), out, settings) == State.NEW
+    other = Settings(fps="2", model_sha256="1")
+    assert RESUME.state(VIDEO, out, other) == State.OTHER_SETTINGS
+    assert differences([settings], other) == ["fps 2, before 5"]
+    smoother = Settings(smoothing="median", model_sha256="1")
+    assert RESUME.state(VIDEO, out, smoother) == State.OTHER_SMOOTHING
+    assert RESUME.state(VIDEO, out, Settings(window_s=3.0, model_sha256="1")) == State.DONE
     stored = pq.read_schema(table_path(out, "timelines", VIDEO.video_id))
     assert stored.metadata[b"affectline.config"] == settings.to_json().encode()
 
@@ -200,4 +207,4 @@ def test_a_crash_while_writing_leaves_the_video_undone(tmp_path, monkeypatch):
     monkeypatch.setattr("transforms.tables.write.write_parquet", fail)
     with pytest.raises(OSError, match="No space"):
         write_video(tabulate(processed(), settings), VIDEO.video_id, out)
-    assert not is_done(VIDEO, out, settings.config_hash())
+    assert RESUME.state(VIDEO, out, settings) == State.NEW

@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from schemas.errors import UsageError
+from transforms.fingerprints import is_same_content
 from transforms.remote import exists, local_path
 from transforms.video.inputs import find_videos, video_id
 
@@ -52,14 +54,33 @@ def test_globs_lists_and_doubles(folder, tmp_path):
     assert uris(find_videos([str(folder), str(folder)])) == both
 
 
-def test_the_fingerprint_changes_with_the_file(folder):
-    [before] = find_videos([str(folder / "b.mp4")])
-    [again] = find_videos([str(folder / "b.mp4")])
-    (folder / "b.mp4").write_bytes(b"yyy")
-    os.utime(folder / "b.mp4", ns=(1, 1))
-    [after] = find_videos([str(folder / "b.mp4")])
-    assert before == again
-    assert before.fingerprint != after.fingerprint
+def test_the_fingerprint_changes_with_the_content_and_not_with_the_time(folder):
+    path = folder / "b.mp4"
+    path.write_bytes(bytes(range(256)) * 4000)
+    [before] = find_videos([str(path)])
+    os.utime(path, ns=(1, 1))
+    shutil.copy(path, folder / "copy.mp4")
+    [touched] = find_videos([str(path)])
+    [copied] = find_videos([str(folder / "copy.mp4")])
+    assert touched == before
+    assert copied.fingerprint == before.fingerprint
+    for at in (0, 350_000, 700_000, 1_023_999):  # head, two places between, tail
+        content = bytearray(path.read_bytes())
+        content[at] ^= 1
+        path.write_bytes(content)
+        [after] = find_videos([str(path)])
+        assert after.fingerprint != before.fingerprint
+        before = after
+
+
+def test_the_fingerprint_of_an_earlier_version_is_that_of_the_file_as_long_as_its_time_is(folder):
+    path = str(folder / "b.mp4")
+    status = os.stat(path)
+    old, [now] = f"{status.st_size}-{status.st_mtime_ns}", find_videos([path])
+    assert is_same_content(old, path, now.fingerprint)
+    os.utime(path, ns=(1, 1))
+    assert not is_same_content(old, path, now.fingerprint)
+    assert not is_same_content(old, "gs://bucket/b.mp4", "1-2")
 
 
 def test_linked_folders_are_entered_once(folder):
