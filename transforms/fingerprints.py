@@ -17,7 +17,7 @@ _SIZE_AND_TIME: Final = re.compile(r"\d+-\d+")  # what earlier versions kept of 
 def local_fingerprint(path: str, size_bytes: int) -> str:
     """What changes when the content of a file on this machine does: its size and a hash of some parts of it.
 
-    Of a file that cannot be read now it is the size alone, which equals no other fingerprint.
+    Of a file that cannot be read now it is the size alone.
     """
     digest = hashlib.sha256()
     last = max(0, size_bytes - _PART_BYTES)

@@ -88,9 +88,10 @@ def _faults_of_the_world() -> tuple[type[Exception], ...]:
     """What reading a remote file raises: the system's errors, Beam's (which are of them), and Google's."""
     try:
         from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError
     except ImportError:
         return (OSError,)
-    return (OSError, GoogleAPIError)
+    return (OSError, GoogleAPIError, GoogleAuthError)
 
 
 class LocalCopies:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from models.detectors import Box
 from pipeline.draw.mp4 import Mp4Writer, Sound, check_output, open_mp4
 from pipeline.draw.overlay import draw_tracked
-from schemas.elements import Video
+from schemas.elements import FAILED, Video
 from schemas.emotions import EMOTIONS
 from schemas.errors import RunError, UnreadableVideoError, UsageError
 from transforms.faces.analyzer import TrackedFace
@@ -170,7 +170,7 @@ def _stored(video: Video, out: str) -> tuple[str, dict[str, Any]]:
             continue
         [row] = read_rows(out, "videos", name).to_pylist()
         if is_same_content(row["fingerprint"], video.uri, video.fingerprint) or _is_old_copy(row, video):
-            if row["status"] == "failed":
+            if row["status"] == FAILED or row["width"] is None:
                 raise UsageError(f"{video.uri} could not be read: {row['error']}")
             return name, row
         changed = changed or row["uri"] == video.uri

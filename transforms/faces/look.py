@@ -111,7 +111,7 @@ def find_model_anywhere(model: str) -> ModelRef:
         with LocalCopies() as copies:
             return replace(find_model(copies.path(model, fingerprint="")), name=model, location=model)
     except (OSError, UnavailableError) as error:
-        raise UsageError(f"The model {model} cannot be read: {error}") from error
+        raise UsageError(f"The model {model} cannot be read: {str(error).removesuffix('.')}.") from error
 
 
 def load_model(model: ModelRef, batch_size: int = GPU_BATCH_SIZE) -> Classifier:

@@ -46,6 +46,20 @@ def test_a_partial_video_is_no_failed_input():
     assert Outcome(ROWS, 0).failed == ROWS[2:]
 
 
+def test_what_will_be_tried_again_is_listed_apart_and_not_done():
+    said = lines([*ROWS, row("far", status="retry", error="The file could not be fetched: timed out.")])
+    assert said[0] == "videos   2 of 4 done, 30.0 s of video"
+    at = next(number for number, line in enumerate(said) if line.startswith("To be tried again"))
+    assert said[at + 1] == "  /videos/far.mp4: The file could not be fetched: timed out."
+    assert Outcome([*ROWS, row("far", status="retry")], 0).failed == ROWS[2:]
+
+
+def test_what_was_not_read_again_is_counted():
+    assert lines(ROWS[:1], skipped=2, smoothed=3)[0] == (
+        "videos   1 of 1 done, 10.0 s of video (2 were done before, 3 smoothed again from their tables)"
+    )
+
+
 def test_nothing_is_listed_where_all_is_well():
     headings = ("Partly read:", "Failed:", "No longer there")
     assert not [line for line in lines(ROWS[:1]) if line.startswith(headings)]
