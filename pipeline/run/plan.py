@@ -117,7 +117,8 @@ def _spread(probes: Sequence[tuple[Video, Probe]]) -> list[tuple[Video, Probe]]:
 
 def _try(video: Video, probe: Probe, reader: VideoReader, analyzer: Analyzer, settings: Settings) -> _Trial:
     """Do the first seconds of a video twice, since graphs are built on the way, and time the second."""
-    segment = Segment(video, 0, 0, _TIMED_US, probe.zero_pts, probe.width, probe.height)
+    stretch = (0, _TIMED_US, probe.zero_pts, probe.width, probe.height)
+    segment = Segment(video, 0, *stretch, probe.duration_us, probe.frames)
     planned: list[VideoInfo | Segment] = [video_info(video, probe, [segment]), segment]
     for _ in range(2):
         started = time.monotonic()

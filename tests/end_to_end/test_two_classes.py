@@ -23,6 +23,7 @@ from schemas.settings import Settings
 from schemas.tables import TABLES
 from tests.helpers.commands import affectline, assert_same_tables, load
 from tests.helpers.tiny_model import save_brightness_model
+from transforms.tables.rows import VIDEO_ID
 from transforms.timelines.smoothing import smooth
 
 KNOWN = ["happy", "sad"]
@@ -96,7 +97,7 @@ def test_timelines_hold_what_the_model_knows_and_null_elsewhere(finished):
     assert len(faces) == 20
     [path] = (out / "timelines").glob("*/part-0.parquet")
     stored = pq.read_table(path)
-    assert stored.schema.equals(TABLES["timelines"])
+    assert stored.schema.equals(TABLES["timelines"].append(VIDEO_ID))
     for emotion in EMOTIONS:
         for name in (emotion, "raw_" + emotion):
             assert stored[name].null_count == (len(faces) if emotion in UNKNOWN else 0), name

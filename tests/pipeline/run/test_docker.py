@@ -138,7 +138,7 @@ def test_a_templates_parameters_become_the_command():
 def test_every_parameter_of_the_template_reaches_the_command(untrained_model):
     """The description's names, sent as the launcher sends them, are all understood."""
     given = {"inputs": "gs://some-bucket/**", "output": "gs://some-bucket/out", "model": str(untrained_model)}
-    given |= {"gpu": "nvidia-l4", "window": "2"}
+    given |= {"gpu": "nvidia-l4", "window": "2", "root": "gs://some-bucket"}
     arguments = [
         f"--{item['name']}={given.get(item['name']) or item['defaultValue']}"
         for item in metadata()["parameters"]

@@ -87,7 +87,9 @@ def test_metrics_of_waves_add_up():
 def test_a_separate_stage_for_the_gpu_gives_the_same_tables(finished, videos, untrained_model, tmp_path):
     out = str(tmp_path / "out")
     model = find_model(str(untrained_model))
-    settings = Settings(detector="haar", smoothing="ema", model=model.name, model_sha256=model.sha256)
+    settings = Settings(
+        detector="haar", smoothing="ema", window_s=0.5, model=model.name, model_sha256=model.sha256
+    )
     hint = "type:nvidia-l4;count:1;install-nvidia-driver"
     execution = Execution(out, 60.0, 300.0, new_folder(out), batch_size=64, gpu_stage=hint)
     with beam.Pipeline("FnApiRunner") as pipeline:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schemas.errors import UnreadableVideoError
+from schemas.errors import UnavailableError, UnreadableVideoError
 from tests.helpers.videos import SIZE, even, number_in, write_video
 from transforms.video import decoder as decoder_module
 from transforms.video.decoder import CHILD, CRASHED, STOPPED, Decoder
@@ -104,7 +104,7 @@ def test_what_was_delivered_is_kept_and_the_rest_is_lost_aloud(deed, clip, tmp_p
         assert [number_in(i.image) for i in items if isinstance(i, SampledFrame)] == list(range(20))
         assert items[20:] == [LostSample(n, 40_000 * n, reason) for n in range(20, 50)]
         assert summary == SegmentSummary(
-            20, 1_960_000, 40_000, 40_000, tuple(sorted({*summary.problems, reason}))
+            20, 1_960_000, 40_000, 40_000, tuple(sorted({*summary.problems, reason})), hangs
         )
         assert reason.endswith(".")
         # The next segment, which has no such frame, reads fine.
@@ -137,11 +137,9 @@ def test_a_crash_on_a_file_without_timestamps_lists_every_frame(tmp_path, monkey
     assert [isinstance(i, LostSample) for i in items] == [n >= 10 for n in range(30)]
 
 
-def test_a_file_that_vanishes_is_one_lost_sample(decoder, tmp_path):
-    lost, summary = decoder.read(str(tmp_path / "gone.mp4"), 1_000_000, -1, 0, SIZE, Fraction(5))
-    assert isinstance(lost, LostSample)
-    assert (lost.sample, lost.pts_us) == (5, 1_000_000)
-    assert summary == SegmentSummary(0, -1, 0, 0, (lost.reason,))
+def test_a_file_that_vanishes_is_no_bad_file(decoder, tmp_path):
+    with pytest.raises(UnavailableError, match="The file cannot be read now: No such file or directory"):
+        list(decoder.read(str(tmp_path / "gone.mp4"), 1_000_000, -1, 0, SIZE, Fraction(5)))
 
 
 def test_every_frame_cannot_be_read_from_the_middle(clip, decoder):

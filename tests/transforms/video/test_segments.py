@@ -18,7 +18,7 @@ VIDEO = Video("clip-0123456789", "/videos/clip.mp4", "1-2", 1)
 
 
 def planned(start_us, end_us, fps, listed_us=10_000_000, frames=250, after=-1):
-    segment = Segment(VIDEO, 0, start_us, end_us, 0, listed_us, frames)
+    segment = Segment(VIDEO, 0, start_us, end_us, 0, 320, 240, listed_us, frames)
     return [(item.sample, item.pts_us) for item in planned_samples(segment, Fraction(fps), after)]
 
 
@@ -43,7 +43,7 @@ def test_each_sample_comes_once_and_in_order_whatever_is_lost(steps, fps, cuts, 
     rows = []
     for number, (start, end) in enumerate(pairwise(edges)):
         if number in lost:
-            segment = Segment(VIDEO, number, start, end, 0, times[-1] + 1, len(times))
+            segment = Segment(VIDEO, number, start, end, 0, 320, 240, times[-1] + 1, len(times))
             rows += planned_samples(segment, fps)
             continue
         for before, time in zip([None, *times], times, strict=False):
