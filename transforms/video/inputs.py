@@ -78,9 +78,7 @@ def find_videos(
     return assign_ids(find_files(inputs, root, strict), known)
 
 
-def find_files(
-    inputs: Iterable[str], root: str | None = None, strict: bool = False
-) -> list[FoundFile]:
+def find_files(inputs: Iterable[str], root: str | None = None, strict: bool = False) -> list[FoundFile]:
     """Every file that the inputs name, each once; as `find_videos`."""
     found: dict[str, FoundFile] = {}
     for file in chain.from_iterable(_match(text, strict) for text in inputs):
