@@ -72,7 +72,7 @@ def test_a_remote_videos_length_is_guessed_and_nothing_is_opened(monkeypatch):
 
 @given(st.lists(st.integers(0, 20) | st.none(), max_size=12), st.integers(1, 30))
 def test_waves_hold_every_video_once_in_order_and_are_as_full_as_they_may_be(lengths, limit):
-    def probe(_decoder, uri):
+    def probe(_decoder, uri, _time_limit):
         length = lengths[int(uri)]
         if length is None:
             raise UnreadableVideoError("damaged")
