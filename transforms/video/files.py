@@ -20,24 +20,11 @@ MAX_PIXELS: Final = 2**26
 # Consecutive read errors without a packet between them after which the file is given up.
 MAX_READ_ERRORS: Final = 100
 READ_ERRORS: Final = "Parts of the file could not be read."
-# Demuxers that read other files, make pictures out of text, or show a still picture.
-_NOT_VIDEO_FORMATS: Final = frozenset(
-    (
-        "adf",
-        "bin",
-        "concat",
-        "dash",
-        "ffmetadata",
-        "hls",
-        "idf",
-        "lrc",
-        "rtsp",
-        "sdp",
-        "tty",
-        "vobsub",
-        "xbin",
-    )
-)
+# Demuxers that open the files and addresses that a file names, before anybody can look: they are not there.
+_READ_OTHER_FILES: Final = frozenset(("concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "vobsub"))
+_DEMUXERS: Final = ",".join(sorted(av.formats_available - _READ_OTHER_FILES))
+# Demuxers that make pictures out of text.
+_NOT_VIDEO_FORMATS: Final = frozenset(("adf", "bin", "ffmetadata", "idf", "lrc", "tty", "xbin"))
 
 
 @contextmanager
@@ -46,8 +33,13 @@ def open_video(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
     try:
         if os.path.getsize(path) == 0:
             raise UnreadableVideoError("The file is empty.")
-        # "file:" and the whitelist: neither a name nor a playlist may reach for anything else.
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        # "file:" and the whitelists: neither a name nor a playlist may reach for anything else.
+        allowed = {"protocol_whitelist": "file", "format_whitelist": _DEMUXERS}
+        container = av.open(f"file:{path}", options=allowed, metadata_errors="replace")
+    except av.ArgumentError as error:
+        raise UnreadableVideoError(
+            "The file cannot be opened as a video: it names other files, as a playlist does, or is damaged."
+        ) from error
     except (av.FFmpegError, OSError) as error:
         raise UnreadableVideoError(f"The file cannot be opened as a video: {plain_words(error)}.") from error
     with container:
