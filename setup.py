@@ -61,6 +61,7 @@ TEST = [
     "motmetrics>=1.4",  # identity scores in benchmarks/tracking.py
     "playwright>=1.45",  # opens report pages in a real browser
     "duckdb>=1",  # the docs' SQL
+    "polars>=1",  # a reader that users have
     "sqlglot>=25",  # parses the docs' SQL as BigQuery's
     "nbformat>=5",  # runs the notebook
     "nbclient>=0.10",
