@@ -46,11 +46,16 @@ REFERENCES = {
 }
 
 
-@pytest.fixture
-def elsewhere(tmp_path):
+@pytest.fixture(scope="module")
+def decoder():
+    with Decoder() as decoder:
+        yield decoder
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
     """A folder with a sound video that nobody may open."""
-    folder = tmp_path / "elsewhere"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("elsewhere")
     write_video(folder / "other.ts", even(25, 3600), tick=Fraction(1, 90000))
     write_video(folder / "other.mp4", even(25))
     return folder
@@ -71,13 +76,13 @@ def assert_nobody_came(server):
 
 @pytest.mark.parametrize("scheme", ["", "file://", "http://", "tcp://"])
 @pytest.mark.parametrize("name", REFERENCES)
-def test_a_file_that_names_others_opens_none(name, scheme, tmp_path, elsewhere, server):
+def test_a_file_that_names_others_opens_none(name, scheme, tmp_path, elsewhere, server, decoder):
     port = server.getsockname()[1]
     local = scheme in ("", "file://")
     other = f"{scheme}{elsewhere}/other.ts" if local else f"{scheme}127.0.0.1:{port}/other.ts"
     path = tmp_path / name
     path.write_text(REFERENCES[name].format(other=other, port=port))
-    with openings(elsewhere) as opened, Decoder() as decoder, pytest.raises(UnreadableVideoError):
+    with openings(elsewhere) as opened, pytest.raises(UnreadableVideoError):
         decoder.probe(str(path))
     assert opened == []
     assert_nobody_came(server)
@@ -108,9 +113,9 @@ def with_its_media_elsewhere(path, other):
     return path
 
 
-def test_a_movie_may_not_have_its_frames_in_another_file(tmp_path, elsewhere):
+def test_a_movie_may_not_have_its_frames_in_another_file(tmp_path, elsewhere, decoder):
     path = with_its_media_elsewhere(tmp_path / "a.mov", elsewhere / "other.mp4")
-    with openings(elsewhere) as opened, Decoder() as decoder, pytest.raises(UnreadableVideoError):
+    with openings(elsewhere) as opened, pytest.raises(UnreadableVideoError):
         decoder.probe(str(path))  # although its own bytes hold the frames too
     assert opened == []
 
@@ -131,26 +136,24 @@ def huge_avi(path):
     path.write_bytes(data)
 
 
-def test_a_header_that_claims_ten_thousand_million_pixels_is_refused(tmp_path):
+def test_a_header_that_claims_ten_thousand_million_pixels_is_refused(tmp_path, decoder):
     huge_y4m(tmp_path / "a.y4m")
-    with Decoder() as decoder, pytest.raises(UnreadableVideoError, match=r"cannot be opened|claims 100000 x"):
+    with pytest.raises(UnreadableVideoError, match=r"cannot be opened|claims 100000 x"):
         decoder.probe(str(tmp_path / "a.y4m"))
 
 
 @pytest.mark.parametrize("write", [huge_mp4, huge_avi])
-def test_what_the_pictures_say_counts_when_the_header_claims_more(write, tmp_path):
+def test_what_the_pictures_say_counts_when_the_header_claims_more(write, tmp_path, decoder):
     path = tmp_path / f"a.{write.__name__.removeprefix('huge_')}"
     write(path)
-    with Decoder() as decoder:
-        probe = decoder.probe(str(path))
+    probe = decoder.probe(str(path))
     assert (probe.width, probe.height) == SIZE
 
 
 @pytest.mark.parametrize(("fps", "samples"), [(5, 2), (10_000, 2500), (0, 2500)])
-def test_ten_thousand_frames_a_second(fps, samples, tmp_path):
+def test_ten_thousand_frames_a_second(fps, samples, tmp_path, decoder):
     path = write_video(tmp_path / "a.mp4", even(2500, 1), tick=Fraction(1, 10_000), rate=10_000)
-    with Decoder() as decoder:
-        zero_pts = decoder.probe(str(path)).zero_pts
-        *items, _ = decoder.read(str(path), 0, -1, zero_pts, Fraction(fps))
+    zero_pts = decoder.probe(str(path)).zero_pts
+    *items, _ = decoder.read(str(path), 0, -1, zero_pts, Fraction(fps))
     step_us = 200_000 if fps == 5 else 100
     assert [item.pts_us for item in items] == [number * step_us for number in range(samples)]
