@@ -150,9 +150,9 @@ def test_what_the_pictures_say_counts_when_the_header_claims_more(write, tmp_pat
     assert (probe.width, probe.height) == SIZE
 
 
-@pytest.mark.parametrize(("fps", "samples"), [(5, 2), (10_000, 2500), (0, 2500)])
+@pytest.mark.parametrize(("fps", "samples"), [(5, 1), (10_000, 400), (0, 400)])
 def test_ten_thousand_frames_a_second(fps, samples, tmp_path, decoder):
-    path = write_video(tmp_path / "a.mp4", even(2500, 1), tick=Fraction(1, 10_000), rate=10_000)
+    path = write_video(tmp_path / "a.mp4", even(400, 1), tick=Fraction(1, 10_000), rate=10_000)
     zero_pts = decoder.probe(str(path)).zero_pts
     *items, _ = decoder.read(str(path), 0, -1, zero_pts, Fraction(fps))
     step_us = 200_000 if fps == 5 else 100
