@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # As many processes as cores, but each may need 1.5 GB.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test coverage lint clean
+.PHONY: demo test coverage lint audit clean
 
 demo: $(VENV)/.run
 	$(BIN)/affectline demo
@@ -22,6 +22,15 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# What is known against the versions that are installed; the auditor has an environment of its own.
+audit: $(VENV)/.run $(VENV)/audit/bin/pip-audit
+	$(BIN)/pip freeze --exclude-editable > $(VENV)/audit/requirements.txt
+	$(VENV)/audit/bin/pip-audit --disable-pip --no-deps -r $(VENV)/audit/requirements.txt
+
+$(VENV)/audit/bin/pip-audit: | $(VENV)/bin/pip
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet pip-audit
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

@@ -1,11 +1,13 @@
-"""Memory of a local run: does it grow with the number of videos, and with the length of one?
+"""Memory and rate of a local run: does either change with the number of videos, and with the length of one?
 
-    python -m benchmarks.memory videos [--videos 200] [--seconds 10] [--wave-minutes 5]
+    python -m benchmarks.memory videos [--videos 200] [--seconds 10] [--wave-minutes 5] [--plot FILE.png]
     python -m benchmarks.memory rows [--hours 10] [--faces 4]
 
 `videos` makes that many small clips, runs `affectline run` on them in a process of its own, and samples the
-memory of that process and its decoders (resident, in MB). It prints the peak within each tenth of the
-run: the same number ten times means flat.
+memory of that process and its decoders (resident, in MB) and the number of videos that are done. It prints
+the peak and the videos finished a minute within each tenth of the run: the same number ten times means flat.
+`--videos 5000 --seconds 2` is many short ones, `--videos 1 --seconds 21600` a single one of six hours, whose
+rate is none until it ends.
 
 `rows` makes the rows of one long video (5 samples a second, a thumbnail on every second one) and groups,
 tracks, smooths and writes them with Beam as a run does: what is left of a run without pictures and networks,
@@ -40,6 +42,7 @@ from transforms.timelines.tracking import APPEARANCE_BYTES
 from transforms.video.decoder import TIME_LIMIT_S
 
 _TENTHS = 10
+_EVERY_S = 0.5
 _RATE = 5
 _SEGMENT_SAMPLES = 60 * _RATE
 _VIDEO = Video("long-0123456789", "/videos/long.mp4", "1-1", 1)
@@ -65,27 +68,50 @@ def main() -> None:
 @click.option("--videos", default=200, show_default=True)
 @click.option("--seconds", default=10.0, show_default=True, help="Length of each clip.")
 @click.option("--wave-minutes", default=5.0, show_default=True)
-def _videos(videos: int, seconds: float, wave_minutes: float) -> None:
-    """Print peak memory over the course of a run over many videos."""
+@click.option("--plot", "picture", type=click.Path(path_type=Path), help="Draw into this file.")
+def _videos(videos: int, seconds: float, wave_minutes: float, picture: Path | None) -> None:
+    """Print peak memory and rate over the course of a run over many videos."""
     with tempfile.TemporaryDirectory() as scratch:
-        clips = Path(scratch) / "clips"
-        first = astronaut_clip(clips / "clip-000.mp4", seconds)
+        clips, out = Path(scratch) / "clips", Path(scratch) / "out"
+        first = astronaut_clip(clips / "clip-0000.mp4", seconds)
         for number in range(1, videos):
-            shutil.copy(first, clips / f"clip-{number:03}.mp4")
-        command = [sys.executable, "-m", "pipeline.cli", "run", str(clips), "-o", f"{scratch}/out"]
+            shutil.copy(first, clips / f"clip-{number:04}.mp4")
+        command = [sys.executable, "-m", "pipeline.cli", "run", str(clips), "-o", str(out)]
         started = time.monotonic()
         run = psutil.Popen([*command, "--wave-minutes", str(wave_minutes)], stdout=subprocess.DEVNULL)
-        samples: list[tuple[float, float]] = []
+        samples: list[tuple[float, float, int]] = []  # seconds, MB, videos done
         while run.poll() is None:
-            samples.append((time.monotonic() - started, resident_mb(run)))
-            time.sleep(0.2)
+            done = sum(1 for _ in out.glob("videos/*/part-0.parquet"))
+            samples.append((time.monotonic() - started, resident_mb(run), done))
+            time.sleep(_EVERY_S)
         if run.returncode != 0:
             raise click.ClickException(f"The run ended with exit code {run.returncode}.")
     end = samples[-1][0]
-    print(f"{videos} clips of {seconds:g} s in {end:.0f} s; peak MB in each tenth of the run:")
+    print(f"{videos} clips of {seconds:g} s in {end:.0f} s; in each tenth of the run:")
+    print("      peak MB  videos a minute")
+    before = 0
     for tenth in range(_TENTHS):
-        part = [mb for at, mb in samples if int(at / end * _TENTHS) == tenth]
-        print(f"  {tenth + 1:2}  {max(part, default=0):7.0f}")
+        part = [(mb, done) for at, mb, done in samples if int(at / end * _TENTHS) == tenth]
+        peak, done = max((mb for mb, _ in part), default=0.0), max((done for _, done in part), default=before)
+        print(f"  {tenth + 1:2}  {peak:7.0f}  {60 * _TENTHS * (done - before) / end:15.1f}")
+        before = done
+    if picture:
+        _plot(samples, picture)
+
+
+def _plot(samples: list[tuple[float, float, int]], picture: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    minutes = [at / 60 for at, _, _ in samples]
+    figure, (above, below) = plt.subplots(2, figsize=(8, 5), layout="constrained", sharex=True)
+    above.plot(minutes, [mb for _, mb, _ in samples])
+    above.set_ylabel("memory, MB")
+    below.plot(minutes, [done for _, _, done in samples])
+    below.set_ylabel("videos done")
+    below.set_xlabel("minutes")
+    for axes in (above, below):
+        axes.set_ylim(bottom=0)
+    figure.savefig(picture, dpi=110)
 
 
 def _made_rows(segment: int, samples: int, faces: int) -> Iterator[Sample | Face]:

@@ -3,7 +3,9 @@
 Keras is imported only where it really runs a model.
 """
 
+import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from functools import cache
 from io import BytesIO
@@ -14,10 +16,12 @@ import numpy as np
 from models.classify.litert import MEMBER
 from models.classify.sharpness import sharpness, soften
 from models.classify.spec import ModelRef, find_model
+from models.classify.trust import holds_numbers
 from models.gpu import has_gpu
 from models.litert import LitertNetwork
 from models.thread_pool import thread_pool
 from schemas.emotions import EMOTIONS, emotion_columns
+from schemas.errors import AffectlineError, UsageError
 
 # Batches are padded to one of a few sizes: one traced graph each, and no other ever. On a CPU larger ones
 # are no quicker, and with one core a batch several run at a time. A GPU needs many faces at once, and has
@@ -32,7 +36,7 @@ def load_network(model: ModelRef) -> Any:
 
     import models.classify.output  # noqa: F401 - registers the output layer that the file names
 
-    return keras.models.load_model(model.path, compile=False)
+    return keras.models.load_model(model.path, compile=False, safe_mode=True)
 
 
 # One full batch, uint8 [N, H, W, C], to probabilities float32 [N, K]; may be called from several threads.
@@ -189,3 +193,35 @@ def load_classifier(name_or_path: str, batch_size: int = GPU_BATCH_SIZE) -> Clas
     batch_size: on a GPU, the most faces computed at a time. Raises UsageError as `find_model` does.
     """
     return Classifier(find_model(name_or_path), batch_size)
+
+
+# What Keras, HDF5, zip and LiteRT raise for a file that is not in order.
+_LOADING_ERRORS: Final = (
+    *(ValueError, TypeError, KeyError, OSError, RuntimeError, UserWarning),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
+def check_model(model: ModelRef) -> None:
+    """Load a saved model once, and let it look at one picture of noise.
+
+    Raises UsageError when it cannot be loaded, when its weights do not fit its network, or when they are not
+    all numbers; ModelChangedError as `Classifier` does.
+    """
+    spec = model.spec
+    shape = (1, spec.input_size, spec.input_size, spec.channels)
+    noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    try:
+        with warnings.catch_warnings():
+            # Keras leaves layers untrained that the file has no weights for, and only warns.
+            warnings.filterwarnings("error", "Skipping nested container", UserWarning)
+            numbers = holds_numbers(model.read()) and np.isfinite(Classifier(model).predict(noise)).all()
+    except AffectlineError:
+        raise
+    except _LOADING_ERRORS as error:
+        raise UsageError(
+            f"The model '{model.name}' cannot be loaded: its file is damaged, or its weights do not fit its "
+            "network; save it again."
+        ) from error
+    if not numbers:
+        raise UsageError(f"The model '{model.name}' has weights that are no numbers; train it again.")

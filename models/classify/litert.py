@@ -26,7 +26,7 @@ def add_litert(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         if MEMBER in archive.namelist():
             raise ValueError(f"'{path}' has its LiteRT form already; save the model anew to replace it.")
-    model = keras.models.load_model(path, compile=False)
+    model = keras.models.load_model(path, compile=False, safe_mode=True)
     graph = tf.function(
         lambda pixels: model(tf.cast(pixels, tf.float32), training=False),
         input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)],

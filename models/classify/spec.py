@@ -9,9 +9,11 @@ from typing import Final
 
 from models.classify.litert import MEMBER
 from models.classify.sharpness import Softening
+from models.classify.shipped import SHA256
+from models.classify.trust import unknown_classes
 from models.crop_spec import CropSpec
 from schemas.emotions import EMOTIONS
-from schemas.errors import ModelChangedError, UsageError
+from schemas.errors import ModelChangedError, RunError, UsageError
 
 _WEIGHTS: Final = Path(__file__).parent.parent / "weights"
 
@@ -69,18 +71,28 @@ def find_model(name_or_path: str) -> ModelRef:
 
     name_or_path: the name of weights in the package, such as "default", or a path ending in .keras.
 
-    Raises UsageError when there is no such model or the file is not one of ours.
+    Raises UsageError when there is no such model, when the file is not one of ours, and when loading it would
+    build what neither Keras's arithmetic nor ours is; RunError when a file of the package is damaged.
     """
     path = _find(name_or_path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if path.parent == _WEIGHTS and sha256 != SHA256.get(path.name):
+        raise RunError(f"The model {path} is not the one that was shipped; install affectline again.")
     foreign = f"'{path}' is not a model saved by affectline train; give such a .keras file."
     try:
         with zipfile.ZipFile(path) as archive:
-            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+            config = json.loads(archive.read("config.json"))
+            layers = config["config"]["layers"]
             litert = MEMBER in archive.namelist()
         settings = {layer["class_name"]: layer["config"] for layer in layers}
         pixels, output = settings["InputLayer"], settings["ClassProbabilities"]
     except (zipfile.BadZipFile, KeyError, TypeError, json.JSONDecodeError) as error:
         raise UsageError(foreign) from error
+    if unknown := unknown_classes(config):
+        raise UsageError(
+            f"The model '{path}' asks for {', '.join(unknown)}, which may run code or read files, and is not "
+            "loaded; use a model of Keras's own layers, such as affectline train saves."
+        )
     classes = tuple(output["classes"])
     if len({*classes} & {*EMOTIONS}) != len(classes):
         raise UsageError(
@@ -100,7 +112,7 @@ def find_model(name_or_path: str) -> ModelRef:
         softening=Softening(**softening) if softening else None,
         litert=litert,
     )
-    return ModelRef(name_or_path, name_or_path, hashlib.sha256(path.read_bytes()).hexdigest(), spec)
+    return ModelRef(name_or_path, name_or_path, sha256, spec)
 
 
 def shipped_weights() -> list[str]:

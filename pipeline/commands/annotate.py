@@ -159,7 +159,7 @@ def _draw(
 def _is_old_copy(row: dict[str, Any], video: Video) -> bool:
     """Whether a video has the size of the one elsewhere of which no more than size and time were kept."""
     size, _, rest = row["fingerprint"].partition("-")
-    return row["uri"] != video.uri and rest.isdecimal() and size == str(video.size_bytes)
+    return bool(row["uri"] != video.uri and rest.isdecimal() and size == str(video.size_bytes))
 
 
 def _stored(video: Video, out: str) -> tuple[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ from pipeline.run.dataflow import Cloud
 from pipeline.run.options import RunOptions, SettingsOptions
 from schemas.errors import UsageError
 from schemas.settings import WINDOWS_S, Settings
-from transforms.faces.look import find_model_anywhere
+from transforms.faces.look import check_model_anywhere, find_model_anywhere
 from transforms.tables.receipts import new_folder
 from transforms.tables.resume import Resume
 from transforms.timelines.smoothing import SMOOTHING_METHODS
@@ -68,6 +68,7 @@ def check_request(
     """The run that is asked for; UsageError when it cannot be done, before anything is written."""
     runner = _check_runner(options, inputs, out)
     settings, model = check_settings(options)
+    check_model_anywhere(model)
     return Request(inputs, out, options, settings, model, runner, beam_options)
 
 

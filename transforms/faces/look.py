@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 
-from models.classify.classifier import GPU_BATCH_SIZE, Classifier
+from models.classify.classifier import GPU_BATCH_SIZE, Classifier, check_model
 from models.classify.crop import make_crop
 from models.classify.spec import ModelRef, ModelSpec, find_model
 from models.detectors import Box, Detector, make_detector
@@ -112,6 +113,15 @@ def find_model_anywhere(model: str) -> ModelRef:
             return replace(find_model(copies.path(model, fingerprint="")), name=model, location=model)
     except (OSError, UnavailableError) as error:
         raise UsageError(f"The model {model} cannot be read: {str(error).removesuffix('.')}.") from error
+
+
+@cache
+def check_model_anywhere(model: ModelRef) -> None:
+    """UsageError when a user's own model cannot be run; those in the package are known by their hash."""
+    if not model.location.endswith(".keras"):
+        return
+    with LocalCopies() as copies:
+        check_model(replace(model, location=copies.path(model.location, model.sha256)))
 
 
 def load_model(model: ModelRef, batch_size: int = GPU_BATCH_SIZE) -> Classifier:

@@ -61,6 +61,7 @@ def video_row(out: str, video_id: str) -> dict[str, Any] | None:
     """A video's row in `videos`; None when it has none."""
     if not has_rows(out, "videos", video_id):
         return None
+    row: dict[str, Any]
     [row] = read_rows(out, "videos", video_id).to_pylist()
     return row
 

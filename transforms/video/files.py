@@ -24,24 +24,11 @@ READ_ERRORS: Final = "Parts of the file could not be read."
 _LOOK_FURTHER: Final = {"probesize": str(2**28), "analyzeduration": str(10**13)}
 # What the system refuses, whatever the file holds. Others of its errors FFmpeg uses for its own opinions.
 _WORLDS_FAULTS: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT))
-# Demuxers that read other files, make pictures out of text, or show a still picture.
-_NOT_VIDEO_FORMATS: Final = frozenset(
-    (
-        "adf",
-        "bin",
-        "concat",
-        "dash",
-        "ffmetadata",
-        "hls",
-        "idf",
-        "lrc",
-        "rtsp",
-        "sdp",
-        "tty",
-        "vobsub",
-        "xbin",
-    )
-)
+# Demuxers that open the files and addresses that a file names, before anybody can look: they are not there.
+_READ_OTHER_FILES: Final = frozenset(("concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "vobsub"))
+_DEMUXERS: Final = ",".join(sorted(av.formats_available - _READ_OTHER_FILES))
+# Demuxers that make pictures out of text.
+_NOT_VIDEO_FORMATS: Final = frozenset(("adf", "bin", "ffmetadata", "idf", "lrc", "tty", "xbin"))
 
 
 @contextmanager
@@ -59,6 +46,10 @@ def open_video(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
         if not _moving_pictures(container):  # they may begin late in a file that has no header
             container.close()
             container = _open(path, **_LOOK_FURTHER)
+    except av.ArgumentError as error:
+        raise UnreadableVideoError(
+            "The file cannot be opened as a video: it names other files, as a playlist does, or is damaged."
+        ) from error
     except (av.FFmpegError, OSError) as error:
         if getattr(error, "errno", None) in _WORLDS_FAULTS:
             raise UnavailableError(f"The file cannot be read now: {plain_words(error)}.") from error
@@ -85,8 +76,8 @@ def open_video(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def _open(path: str, **options: str) -> InputContainer:
-    # "file:" and the whitelist: neither a name nor a playlist may reach for anything else.
-    allowed = {"protocol_whitelist": "file"}
+    # "file:" and the whitelists: neither a name nor a playlist may reach for anything else.
+    allowed = {"protocol_whitelist": "file", "format_whitelist": _DEMUXERS}
     return av.open(f"file:{path}", options=allowed | options, metadata_errors="replace")
 
 
