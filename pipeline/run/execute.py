@@ -1,5 +1,7 @@
 """One run: from a checked request to tables that add up."""
 
+import contextlib
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,15 +16,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipeline.build import emotion_timelines
 from pipeline.run import dataflow, local
 from pipeline.run.lock import locked
-from pipeline.run.progress_line import watch
+from pipeline.run.log import RunLog, run_log
+from pipeline.run.progress_line import ProgressLine, watch
 from pipeline.run.reconcile import check_sums, vanished
 from pipeline.run.request import BEAM_RUNNERS, Request
-from pipeline.run.stderr import chatter_to
+from pipeline.run.stderr import redirect_stderr
 from schemas.elements import Video
 from schemas.errors import RunError, UsageError
 from transforms.steps import metrics
 from transforms.steps.find_videos import FindVideos
-from transforms.tables.files import clear_scratch
+from transforms.tables.files import clear_folder, clear_scratch, scratch_folder
 from transforms.tables.rows import compacted_ids, drop_compacted, require_own_tables
 from transforms.tables.sources import remember_sources
 from transforms.tables.write import is_done
@@ -39,6 +42,11 @@ class Outcome:
     skipped: int
     measured: metrics.Measured = field(default_factory=dict)
     vanished: Sequence[str] = ()  # files that have rows from an earlier run and are no longer there
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with: 3 when some inputs failed."""
+        return 3 if self.failed else 0
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -58,16 +66,32 @@ def execute(request: Request) -> Outcome | None:
     out = request.out
     require_own_tables(out)
     if request.runner != BEAM_RUNNERS["local"]:
-        return _submit(request, find_videos(request.inputs, out))
+        videos = find_videos(request.inputs, out)
+        local.make_output_folder(out)
+        with run_log(request) as log:
+            return _told(log, _submit(request, videos, log))
     find_videos(request.inputs)  # what cannot be read is refused before anything is written
     local.make_output_folder(out)
-    with locked(out), chatter_to(local.log_path(out)) as terminal:
+    with (
+        locked(out),
+        run_log(request) as log,
+        redirect_stderr(local.chatter_path(out)) as stderr,
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+    ):
         videos = find_videos(request.inputs, out)
         remember_sources(out, videos)
-        return _run_here(request, videos, terminal)
+        return _told(log, _run_here(request, videos, nowhere if request.options.quiet else stderr, log))
 
 
-def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> Outcome:
+def _told(log: RunLog, outcome: Outcome | None) -> Outcome | None:
+    """The outcome, once the log has it."""
+    if outcome is not None:
+        log.sums(outcome.rows)
+        log.exit_code = outcome.exit_code
+    return outcome
+
+
+def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str], log: RunLog) -> Outcome:
     out, config_hash = request.out, request.settings.config_hash()
     done: list[Video] = []
     pending: list[Video] = []
@@ -76,37 +100,56 @@ def _run_here(request: Request, videos: Sequence[Video], terminal: IO[str]) -> O
         (done if finished else pending).append(video)
     rows = check_sums(done, out, config_hash)
     measured: metrics.Measured = {}
-    local.prepare_workers(request.options.workers)
     clear_scratch(out)
     drop_compacted(out, {video.video_id for video in pending})
-    with watch(terminal, len(pending), sum(video.size_bytes for video in pending)) as progress:
-        waves = local.waves(pending, request.options.wave_minutes * 60, request.options.segment_timeout)
-        for wave in waves:
-            progress.wave(wave.seconds, sum(video.size_bytes for video in wave.videos))
-            result = local.run_wave(
-                wave.videos,
-                request.settings,
-                request.model,
-                replace(request.execution, probed=wave.probed),
-                request.options.workers,
-                request.beam_options,
-            )
-            metrics.add_up(measured, metrics.measured(result))
-            rows += check_sums(wave.videos, out, config_hash)
-            progress.finished(len(wave.videos))
-            _check_failures(rows, request.options.max_failure_ratio)
-    clear_scratch(out)
+    size = _size(pending)
+    log.tell("inputs", videos=len(videos), done_before=len(done), to_do=len(pending), bytes=size)
+    with contextlib.ExitStack() as stack:
+        stack.callback(clear_scratch, out)  # also where the run is stopped or fails
+        events = stack.enter_context(local.worker_environment(request.options.workers))
+        progress = ProgressLine(terminal, events, len(pending), size, log.tell)
+        with watch(progress):
+            for number, (wave, seconds) in enumerate(
+                local.waves(pending, request.options.wave_minutes * 60), 1
+            ):
+                log.tell("wave", number=number, videos=len(wave), about_s=round(seconds, 1))
+                progress.wave(len(wave), seconds, _size(wave))
+                result = local.run_wave(
+                    wave,
+                    request.settings,
+                    request.model,
+                    request.execution,
+                    request.options.workers,
+                    request.beam_options,
+                )
+                metrics.add_up(measured, metrics.measured(result))
+                written = check_sums(wave, out, config_hash)
+                rows += written
+                for row in written:
+                    log.video(row, out)
+                progress.finished(len(wave))
+                _check_failures(rows, request.options.max_failure_ratio)
     return Outcome(sorted(rows, key=lambda row: row["video_id"]), len(done), measured, vanished(videos, out))
 
 
-def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
+def _size(videos: Sequence[Video]) -> int:
+    return sum(video.size_bytes for video in videos)
+
+
+def _submit(request: Request, videos: Sequence[Video], log: RunLog) -> Outcome | None:
     """Run one pipeline on another runner, wait for it, and check its tables."""
+    log.tell("inputs", videos=len(videos), bytes=_size(videos))
     if request.runner == dataflow.RUNNER:
         dataflow.check_inputs([video.uri for video in videos], request.out)  # what @lists name
-        result = _send_to_dataflow(request, videos)
+        result, scratch = _send_to_dataflow(request, videos)
         if not result.has_job:
             return None
         dataflow.wait(result)
+        if scratch.startswith(
+            scratch_folder(request.out)
+        ):  # a folder of the user's own is the user's to clear
+            clear_folder(scratch)
+        clear_scratch(request.out)
     else:
         options = PipelineOptions(
             [f"--runner={request.runner}", *request.beam_options], save_main_session=False
@@ -117,6 +160,8 @@ def _submit(request: Request, videos: Sequence[Video]) -> Outcome | None:
         result = pipeline.run()
         result.wait_until_finish()
     rows = _check_remote_sums(videos, request.out, request.settings.config_hash())
+    for row in rows:
+        log.video(row, request.out)
     _check_failures(rows, request.options.max_failure_ratio)
     return Outcome(rows, 0, metrics.measured(result))
 
@@ -139,7 +184,8 @@ def _check_remote_sums(videos: Sequence[Video], out: str, config_hash: str) -> l
         return [row for [row] in pool.map(lambda video: check_sums([video], out, config_hash), videos)]
 
 
-def _send_to_dataflow(request: Request, videos: Sequence[Video]) -> Any:
+def _send_to_dataflow(request: Request, videos: Sequence[Video]) -> tuple[Any, str]:
+    """The job that was sent, and the folder of what it needs while it lives."""
     options = dataflow.job_options(request.cloud, request.out, request.beam_options)
     dataflow.check_region_has_gpu(request.cloud, options)
     model = dataflow.for_workers(request.model, options)
@@ -152,7 +198,7 @@ def _send_to_dataflow(request: Request, videos: Sequence[Video]) -> Any:
         result = pipeline.run()
     for line in dataflow.how_to_watch(result, options) if result.has_job else ():
         print(line, file=sys.stderr)
-    return result
+    return result, options["temp_location"]
 
 
 def dry_run_lines(request: Request) -> list[str]:

@@ -14,8 +14,10 @@ from pipeline.run.options import RunOptions, SettingsOptions
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from transforms.faces.look import find_model_anywhere
+from transforms.remote import require_file_system
 from transforms.timelines.smoothing import SMOOTHING_METHODS
 
+LOG_FORMATS = ("text", "json")
 BEAM_RUNNERS = {"local": "FnApiRunner", "directrunner": "FnApiRunner", "dataflow": dataflow.RUNNER}
 
 
@@ -57,6 +59,10 @@ def check_request(
     inputs: Sequence[str], out: str, options: RunOptions, beam_options: Sequence[str] = ()
 ) -> Request:
     """The run that is asked for; UsageError when it cannot be done, before anything is written."""
+    if options.log_format not in LOG_FORMATS:
+        raise UsageError(f"There is no log format '{options.log_format}'; choose {' or '.join(LOG_FORMATS)}.")
+    for text in (*inputs, out):
+        require_file_system(text.removeprefix("@"), beam_options)
     runner = _check_runner(options, inputs, out)
     settings, model = check_settings(options)
     return Request(inputs, out, options, settings, model, runner, beam_options)

@@ -4,6 +4,7 @@ import apache_beam as beam
 
 from schemas.settings import Settings
 from transforms.steps import metrics
+from transforms.steps.stopping import check_stopping
 from transforms.tables.write import write_video
 from transforms.timelines.gather import Timeline
 from transforms.timelines.tabulate import tabulate
@@ -11,8 +12,9 @@ from transforms.timelines.tabulate import tabulate
 
 def _write(timeline: Timeline, settings: Settings, out: str) -> str:
     video_id = timeline.video.video_id
+    check_stopping()
     write_video(tabulate(timeline, settings), video_id, out)
-    metrics.TABLES.inc()
+    metrics.VIDEOS_WRITTEN.inc()
     return video_id
 
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from schemas.elements import Video
 from schemas.errors import UsageError
-from transforms.remote import exists, file_systems, is_remote, local_path
+from transforms.remote import exists, file_systems, is_remote, local_path, require_file_system
 from transforms.tables.rows import has_rows, read_rows
 from transforms.tables.sources import canonical_uri, known_sources
 
@@ -236,6 +236,7 @@ def _local_file(path: str, root: str) -> FoundFile:
 
 
 def _match_uri(text: str) -> Iterator[FoundFile]:
+    require_file_system(text)
     glob_at = _GLOB.search(text)
     try:
         if glob_at:
