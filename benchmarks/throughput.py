@@ -36,6 +36,7 @@ from skimage import data
 
 from benchmarks.detection import table
 from benchmarks.memory import resident_mb
+from transforms.steps.progress import EVENTS_NAME, TEMP_PREFIX
 from transforms.video.decoder import Decoder
 from transforms.video.records import SampledFrame
 
@@ -163,7 +164,7 @@ def watch(arguments: Sequence[str], folder: Path) -> Run:
     while process.poll() is None:
         time.sleep(0.02)
         peak_mb = max(peak_mb, resident_mb(process))
-        if not first_sample and any(file.stat().st_size for file in folder.glob("affectline-progress-*")):
+        if not first_sample and any(folder.glob(f"{TEMP_PREFIX}*/{EVENTS_NAME}")):
             first_sample = time.perf_counter() - started
     wall = time.perf_counter() - started
     if process.returncode != 0:

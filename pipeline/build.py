@@ -1,7 +1,6 @@
 """The whole pipeline on one page."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -20,7 +19,6 @@ from transforms.steps.sample_frames import SampleFrames
 from transforms.steps.track_faces import SmoothEmotions, TrackFaces
 from transforms.steps.write_tables import Resmooth, WriteTables
 from transforms.tables.resume import Resume, State
-from transforms.video.sampling import Probed
 
 # Segments that are worth a copy of a remote video: few copies, and still many tasks for many workers.
 _SEGMENTS_A_COPY = 10
@@ -38,8 +36,6 @@ class Execution:
     gpu: bool = False  # classify on a GPU or not at all
     rows_folder: str = ""  # local, in which rows wait to be grouped by video; "": they travel themselves
     gpu_stage: str = ""  # the accelerator of workers that only classify; "": on those that find faces
-    # By id, what opening some of the videos has told already; a worker opens the others.
-    probed: Mapping[str, Probed] = field(default_factory=dict)
     retries: bool = False  # the runner tries again what raises: so does what the disk or network refused
 
 
@@ -63,9 +59,7 @@ def emotion_timelines(
     """Videos to tables; the ids of those whose tables are complete."""
     # Frames can be numbered only from the start: every frame means every video in one piece.
     segment_us = round(execution.segment_seconds * 1_000_000) if settings.sampling_rate else 0
-    planned = videos | PlanSegments(
-        segment_us, execution.probed, execution.segment_timeout, execution.retries
-    )
+    planned = videos | PlanSegments(segment_us, execution.segment_timeout, execution.retries)
     frames = (
         planned.segments
         # Frames are large and never travel: what follows is one fused stage up to the face rows.

@@ -50,3 +50,16 @@ class DecoderStoppedError(UnreadableVideoError):
 
 class UnreadablePictureError(AffectlineError, ValueError):
     """A file holds no picture that can be read; the message does not name the file."""
+
+
+class TerminatedError(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM), which it does in order, as after Ctrl-C (SIGINT)."""
+
+
+def exit_code(error: BaseException) -> int:
+    """The code that a command ends with because of this error."""
+    if isinstance(error, TerminatedError):
+        return 143
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    return error.exit_code if isinstance(error, AffectlineError) else 1

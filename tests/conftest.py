@@ -62,6 +62,12 @@ def remote(tmp_path, monkeypatch):
         return target
 
     class Fake:
+        _pipeline_options = object()
+
+        @staticmethod
+        def get_filesystem(path):
+            return Fake
+
         @staticmethod
         def open(path, mime_type=None, compression_type=None):
             return open(local(path), "rb")

@@ -5,12 +5,13 @@ import shutil
 import tempfile
 import uuid
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from schemas.errors import UnavailableError
+from schemas.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from apache_beam.io.filesystems import FileSystems
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 
 _FILE = "file://"
 _BLOCK = 8 << 20
+_COPY: Final = "copy the files to this machine, or to gs:// or s3://, and name them there"
+_INSTEAD: Final = {
+    "gs": "install its client with pip install 'affectline[dataflow]'",
+    "s3": "install its client with pip install 'affectline[s3]'",
+    "azfs": "install its client with pip install 'affectline[azure]'",
+    "az": "Azure's storage is azfs://ACCOUNT/CONTAINER/PATH here",
+    "abfs": "Azure's storage is azfs://ACCOUNT/CONTAINER/PATH here",
+    "http": "download the files first, and name them here",
+    "https": "download the files first, and name them here",
+    "hdfs": "mount it, or copy the files with `hdfs dfs -get`, and name them here",
+}
 # Copies of remote videos that one step keeps. Little, since segments of one video come one after another,
 # and a worker with many processes and one disk has many such steps.
 CACHE_BYTES = 4 << 30
@@ -53,6 +65,25 @@ def local_uri(path: str) -> str:
     except UnicodeEncodeError:
         return _FILE + quote_from_bytes(os.fsencode(path))
     return path
+
+
+def require_file_system(uri: str, options: Sequence[str] | None = None) -> None:
+    """UsageError, with what to do instead, when Beam reads and writes nothing at such a URI; paths pass.
+
+    options: for Beam, as a user writes them; None to leave those that hold already.
+    """
+    if not is_remote(uri):
+        return
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    systems = file_systems()
+    if options is not None or systems._pipeline_options is None:  # S3 wants options, if only empty ones
+        systems.set_options(PipelineOptions(list(options or ())))
+    try:
+        systems.get_filesystem(uri)
+    except (ValueError, OSError) as error:
+        scheme = uri.partition("://")[0].lower()
+        raise UsageError(f"{uri} cannot be reached: {_INSTEAD.get(scheme, _COPY)}.") from error
 
 
 def join(folder: str, *names: str) -> str:

@@ -19,7 +19,7 @@ from pipeline.app.engines import Choice, Engines
 from pipeline.app.uploads import MAX_VIDEO_SECONDS, UploadError
 from schemas.errors import UnreadableVideoError
 from schemas.tables import TABLES
-from transforms.steps.progress import total
+from transforms.steps.progress import EVENTS_NAME, TEMP_PREFIX, Events
 from transforms.tables.rows import list_video_ids, read_rows
 from transforms.video.decoder import Decoder
 
@@ -231,11 +231,13 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 async def _watch_progress(job: Job, temp: Path) -> None:
     """Read what the run's workers tell, as its own progress line does."""
+    events: Events | None = None
     while True:
-        for told in temp.glob("affectline-progress-*"):
-            with contextlib.suppress(FileNotFoundError):
-                seconds, _, job.faces = total(str(told))
-                job.done_s = min(seconds, job.duration_s)
+        if events is None:
+            events = next((Events(str(path)) for path in temp.glob(f"{TEMP_PREFIX}*/{EVENTS_NAME}")), None)
+        else:
+            events.look()
+            job.faces, job.done_s = events.faces, min(events.seconds, job.duration_s)
         await asyncio.sleep(_LOOK_S)
 
 

@@ -37,9 +37,10 @@ from pipeline.app.uploads import (
     MAX_PICTURE_PIXELS,
     MAX_VIDEO_BYTES,
     MAX_VIDEO_SECONDS,
+    Room,
     UploadError,
+    announced_size,
     check_picture,
-    check_room,
     receive,
     video_ending,
 )
@@ -67,6 +68,7 @@ class App:
         self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._jobs: Jobs
         self._live = 0
+        self._room = Room()
         static = resources.files("pipeline.app") / "static"
         self._static = {item.name: item.read_bytes() for item in static.iterdir()}
 
@@ -154,17 +156,17 @@ class App:
     async def _add_video(self, request: Request) -> Response:
         asked = dict(request.query_params)
         choice = self._engines.check(asked)
-        check_room(self._jobs.folder)
-        folder = self._jobs.new_folder()
-        try:
-            received = folder / "received"
-            with received.open("wb") as file:
-                await receive(request, MAX_VIDEO_BYTES, file)
-            video = received.rename(folder / f"video{video_ending(received)}")
-            job = await self._jobs.add(asked.get("name", "video"), choice, folder, video)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        with self._room.reserve(self._jobs.folder, announced_size(request, MAX_VIDEO_BYTES)) as coming:
+            folder = self._jobs.new_folder()
+            try:
+                coming.file = received = folder / "received"
+                with received.open("wb") as file:
+                    await receive(request, MAX_VIDEO_BYTES, file)
+                coming.file = video = received.rename(folder / f"video{video_ending(received)}")
+                job = await self._jobs.add(asked.get("name", "video"), choice, folder, video)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
         return JSONResponse(job.as_json(), 201)
 
     async def _remove_video(self, request: Request) -> Response:

@@ -2,6 +2,9 @@
 
 import asyncio
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Final
@@ -54,10 +57,43 @@ def _too_large(limit: int) -> UploadError:
     return UploadError(413, f"The file is larger than {limit / 2**20:,.0f} MB, the most that is taken here.")
 
 
-def check_room(folder: Path) -> None:
-    """UploadError unless a video of the largest size fits on the disk and leaves some room."""
-    if shutil.disk_usage(folder).free < MAX_VIDEO_BYTES + _ROOM_BYTES:
-        raise UploadError(507, "There is too little room on this machine's disk for another video.")
+@dataclass(eq=False)
+class Coming:
+    """A file that is being received: its bytes in all, and where it grows."""
+
+    size: int
+    file: Path | None = None
+
+    @property
+    def missing(self) -> int:
+        """Bytes that the disk does not hold yet."""
+        return max(0, self.size - (self.file.stat().st_size if self.file and self.file.exists() else 0))
+
+
+class Room:
+    """The disk's free space, less what uploads under way will still take. For one event loop."""
+
+    def __init__(self) -> None:
+        self._coming: set[Coming] = set()
+
+    @contextmanager
+    def reserve(self, folder: Path, size: int) -> Iterator[Coming]:
+        """Keep room for a file of this size while the block lasts; UploadError when it does not fit."""
+        free = shutil.disk_usage(folder).free - sum(coming.missing for coming in self._coming)
+        if free < size + _ROOM_BYTES:
+            raise UploadError(507, "There is too little room on this machine's disk for another video.")
+        coming = Coming(size)
+        self._coming.add(coming)
+        try:
+            yield coming
+        finally:
+            self._coming.remove(coming)
+
+
+def announced_size(request: Request, limit: int) -> int:
+    """Bytes that a request says it brings, or the limit where it does not say."""
+    announced = request.headers.get("content-length", "")
+    return min(int(announced), limit) if announced.isdecimal() else limit
 
 
 def check_picture(

@@ -2,19 +2,24 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final, NoReturn
 
 import click
 
 from pipeline.cli import models, pictures, serving, videos
 from pipeline.cli.options import DEBUG
+from pipeline.run import PIPELINE_THREAD
 from schemas import VERSION
-from schemas.errors import AffectlineError, WorkerDiedError
+from schemas.errors import AffectlineError, TerminatedError, exit_code
 from transforms.remote import local_path
+
+_RUNS: Final = ("run", "demo")  # commands that go on where they were stopped
 
 
 class _Affectline(click.Group):
@@ -24,16 +29,18 @@ class _Affectline(click.Group):
         """Print errors as one line; click's own would repeat the usage first."""
         with _open_streams():
             try:
-                return super().main(*args, **kwargs | {"standalone_mode": False})
+                with _orderly_end():
+                    return super().main(*args, **kwargs | {"standalone_mode": False})
             except click.exceptions.NoArgsIsHelpError as error:
                 error.show()
                 sys.exit(2)
             except click.ClickException as error:
                 click.echo(f"affectline: {error.format_message()}", err=True)
-                sys.exit(error.exit_code)
-            except click.Abort:
-                click.echo("affectline: stopped; videos finished so far are kept.", err=True)
-                sys.exit(1)
+                _leave(error.exit_code)
+            except (click.Abort, KeyboardInterrupt) as error:  # while arguments are read, or a question asked
+                cause = error if isinstance(error, KeyboardInterrupt) else error.__context__
+                click.echo("affectline: stopped.", err=True)
+                _leave(exit_code(cause or error))
 
     def make_context(
         self, info_name: str | None, args: list[str], *rest: Any, **kwargs: Any
@@ -49,16 +56,45 @@ class _Affectline(click.Group):
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, _ReaderLeftError):
             raise
+        except KeyboardInterrupt as error:
+            kept = ctx.invoked_subcommand in _RUNS
+            raise _Sentence(
+                "stopped; finished videos are kept, and the same command goes on." if kept else "stopped.",
+                exit_code(error),
+            ) from error
         except Exception as error:
             if ctx.meta.get(DEBUG):
                 traceback.print_exc()
-            if isinstance(error, WorkerDiedError):
-                click.echo(f"affectline: {error}", err=True)
-                os._exit(error.exit_code)  # Beam's threads still wait for the dead worker
             if isinstance(error, AffectlineError):
                 raise _Sentence(str(error), error.exit_code) from error
             last_line = (str(error).strip() or type(error).__name__).splitlines()[-1]
             raise _Sentence(f"the run failed: {last_line} (--debug shows the traceback).", 1) from error
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process with this code, without waiting for a thread of Beam's that will never end."""
+    if any(thread.name == PIPELINE_THREAD for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+@contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: everything that it has open is closed and removed."""
+
+    def end(*_: object) -> None:
+        raise TerminatedError
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _ReaderLeftError(Exception):
@@ -76,9 +112,11 @@ def _reader_may_leave() -> Iterator[None]:
 @contextmanager
 def _open_streams() -> Iterator[None]:
     """Let nobody miss a stdout or stderr that is closed; where a reader leaves early, end quietly with 0."""
-    for name in ("stdout", "stderr"):
+    for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open to the end
+            nothing = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open to the end
+            os.dup2(nothing.fileno(), number)  # or the next file that is opened would get it
+            setattr(sys, name, nothing)
     try:
         try:
             yield

@@ -32,10 +32,10 @@ def _picture_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a picture.")
 def predict(images: tuple[str, ...], crop: bool, annotate: str | None, as_json: bool, **tools: Any) -> None:
     """Find the faces in pictures and their emotions; an IMAGE may be a folder of them."""
-    from pipeline.run.stderr import chatter_to
+    from pipeline.run.stderr import redirect_stderr
 
     unread = 0
-    with chatter_to(os.devnull) as terminal:
+    with redirect_stderr(os.devnull) as terminal:
         from pipeline.commands.predict import PictureTable, as_json_line, load_analyzer, plan_tasks
         from pipeline.commands.predict import predict as predict_all
 
@@ -71,9 +71,9 @@ _picture_file_option = click.option(
 @debug_option
 def kernels(output: str, model: str, layer: str | None) -> None:
     """Draw the kernels of a convolution; without --layer, of the first."""
-    from pipeline.run.stderr import chatter_to
+    from pipeline.run.stderr import redirect_stderr
 
-    with chatter_to(os.devnull):
+    with redirect_stderr(os.devnull):
         from pipeline.commands.explain import explain_kernels
 
         done = explain_kernels(model, layer, output)
@@ -87,9 +87,9 @@ def kernels(output: str, model: str, layer: str | None) -> None:
 @_layer_option
 def features(image: str, output: str, layer: str | None, crop: bool, **tools: Any) -> None:
     """Draw what a layer answers to the surest face in IMAGE; without --layer, the first convolution."""
-    from pipeline.run.stderr import chatter_to
+    from pipeline.run.stderr import redirect_stderr
 
-    with chatter_to(os.devnull):
+    with redirect_stderr(os.devnull):
         from pipeline.commands.explain import explain_features
         from pipeline.commands.predict import load_analyzer
 
@@ -107,9 +107,9 @@ def gradcam(image: str, output: str, layer: str | None, crop: bool, **tools: Any
 
     Without --layer, at the last convolution.
     """
-    from pipeline.run.stderr import chatter_to
+    from pipeline.run.stderr import redirect_stderr
 
-    with chatter_to(os.devnull):
+    with redirect_stderr(os.devnull):
         from pipeline.commands.explain import explain_gradcam
         from pipeline.commands.predict import load_analyzer
 

@@ -30,9 +30,9 @@ def live(
 
     Prints one JSON object a frame; Ctrl-C ends it.
     """
-    from pipeline.run.stderr import chatter_to
+    from pipeline.run.stderr import redirect_stderr
 
-    with chatter_to(os.devnull) as terminal:
+    with redirect_stderr(os.devnull) as terminal:
         from pipeline.live.stream import live as watch
 
         sentence = watch(

@@ -32,22 +32,26 @@ def run(
     from pipeline.run.ask import refuse
     from pipeline.run.execute import dry_run_lines, execute
     from pipeline.run.request import check_request
-    from pipeline.run.summary import summary
+    from pipeline.run.summary import error_for_machines, summary, summary_for_machines, write_json
     from transforms.steps.metrics import describe
 
-    request = check_request(inputs, out, RunOptions(**options), ctx.meta.get(BEAM_OPTIONS, ()))
-    if dry_run:
-        for line in dry_run_lines(request):
+    chosen = RunOptions(**options)
+    with error_for_machines(chosen.summary_json):
+        request = check_request(inputs, out, chosen, ctx.meta.get(BEAM_OPTIONS, ()))
+        if dry_run:
+            for line in dry_run_lines(request):
+                click.echo(line)
+            return
+        outcome = execute(request, ask_user if sys.stdin.isatty() and sys.stderr.isatty() else refuse)
+        if outcome is None:
+            return
+        write_json(summary_for_machines(outcome, request.out), chosen.summary_json)
+    if chosen.summary_json != "-":
+        for line in summary(outcome, request.out):
             click.echo(line)
-        return
-    outcome = execute(request, ask_user if sys.stdin.isatty() and sys.stderr.isatty() else refuse)
-    if outcome is None:
-        return
-    for line in summary(outcome, out):
-        click.echo(line)
-    for line in describe(outcome.measured) if metrics else ():
-        click.echo(line)
-    sys.exit(3 if outcome.failed or outcome.to_retry else 0)
+        for line in describe(outcome.measured) if metrics else ():
+            click.echo(line)
+    sys.exit(outcome.exit_code)
 
 
 def ask_user(situation: str, question: str, instead: str) -> bool:
@@ -64,12 +68,12 @@ def plan(inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Say what a run over INPUTS would take; nothing is written."""
     from pipeline.run.plan import make_plan, plan_lines
     from pipeline.run.request import check_settings
-    from pipeline.run.stderr import chatter_to
+    from pipeline.run.stderr import redirect_stderr
     from transforms.video.inputs import find_videos
 
     checked, model = check_settings(SettingsOptions(**options))
     videos = find_videos(inputs)
-    with chatter_to(os.devnull):
+    with redirect_stderr(os.devnull):
         planned = make_plan(videos, checked, model)
     if as_json:
         click.echo(json.dumps(asdict(planned), indent=2))
@@ -131,16 +135,17 @@ def report(out: str, html: str | None, as_json: bool, no_crops: bool) -> None:
     """Make pages of the tables in DIR: an index, and one for each video."""
     from tqdm import tqdm
 
-    from pipeline.report.pages import check_tables, write_report
+    from pipeline.report.pages import check_tables, pages_folder, write_report
     from pipeline.report.summarize import as_json_line, summaries
 
+    folder = None if as_json else pages_folder(out, html)
     ids = check_tables(out)
     shown = tqdm(ids, unit=" videos", disable=None, leave=False)
-    if as_json:
+    if folder is None:
         for summary in summaries(out, shown):
             click.echo(as_json_line(summary))
     else:
-        click.echo(write_report(out, html or os.path.join(out, "report"), shown, crops=not no_crops))
+        click.echo(write_report(out, folder, shown, crops=not no_crops))
 
 
 @click.command()

@@ -23,7 +23,7 @@ from schemas.emotions import EMOTIONS
 from schemas.errors import RunError, UnreadableVideoError, UsageError
 from transforms.faces.analyzer import TrackedFace
 from transforms.fingerprints import is_same_content
-from transforms.remote import LocalCopies, local_path
+from transforms.remote import LocalCopies, local_path, require_file_system
 from transforms.tables.arrays import stack_columns
 from transforms.tables.rows import has_rows, read_rows
 from transforms.video.decoder import Decoder
@@ -105,6 +105,7 @@ def annotate(source: str, out: str, output: str) -> Annotated:
         UsageError: the tables hold nothing of this video, or `output` cannot be written.
         RunError: no frame of the video can be read.
     """
+    require_file_system(out)
     video = find_video(source)
     output = local_path(output)
     check_output(output, local_path(video.uri))

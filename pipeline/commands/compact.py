@@ -60,10 +60,13 @@ def compact(out: str, advance: Callable[[int], None] = lambda videos: None) -> l
     number of videos, two steps for each table. Raises UsageError when there is nothing to do it
     with, RunError when what was written differs from what was read (the table stays as it was).
     """
-    if is_remote(out) or not os.path.isdir(join(out, "videos")):
+    if is_remote(out):
         raise UsageError(
-            f"{out} holds no tables on this machine; give the folder that `affectline run -o` wrote."
+            f"{out} is far away, where no two folders can be exchanged at once, so a reader could meet "
+            "half a table: copy the tables here, compact them, and copy them back under a new name."
         )
+    if not os.path.isdir(join(out, "videos")):
+        raise UsageError(f"{out} holds no tables; give the folder that `affectline run -o` wrote.")
     require_own_tables(out)
     with locked(out):
         clear_scratch(out)

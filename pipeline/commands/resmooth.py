@@ -8,6 +8,7 @@ from tqdm import tqdm
 from pipeline.run.lock import locked
 from schemas.errors import UsageError
 from schemas.settings import Settings
+from transforms.remote import is_remote, join, require_file_system
 from transforms.tables.files import clear_scratch
 from transforms.tables.rows import drop_compacted, drop_replaced, list_video_ids
 from transforms.timelines.stored import resmooth_video
@@ -18,10 +19,13 @@ def resmooth_folder(out: str, smoothing: str, window_s: float | None) -> int:
 
     Raises UsageError when there is none or another run has the folder.
     """
-    folder = os.path.join(out, "videos")
+    require_file_system(out)
+    folder = join(out, "videos")
     ids = list_video_ids(folder)
     if not ids:
-        raise UsageError(f"There are no finished videos in {os.path.abspath(out)}.")
+        raise UsageError(
+            f"There are no finished videos in {out if is_remote(out) else os.path.abspath(out)}."
+        )
     settings = Settings(smoothing=smoothing, window_s=window_s)
     with locked(out):
         drop_replaced(out)

@@ -29,7 +29,7 @@ from schemas import VERSION
 from schemas.emotions import COLORS, EMOTIONS
 from schemas.errors import UsageError
 from schemas.settings import Settings
-from transforms.remote import is_remote
+from transforms.remote import is_remote, join, require_file_system
 from transforms.tables.rows import list_video_ids
 from transforms.video.decoder import Decoder
 
@@ -62,16 +62,22 @@ class PersonOnPage:
 
 def check_tables(out: str) -> list[str]:
     """The ids of the videos in a folder of tables; UsageError when it is none."""
-    if is_remote(out):
-        raise UsageError(f"{out} is not on this machine; copy the tables here first.")
-    folder = os.path.join(out, "videos")
-    if not os.path.isdir(folder):
-        raise UsageError(f"{out} holds no tables; give the folder that `affectline run -o` wrote.")
+    require_file_system(out)
+    folder = join(out, "videos")
     ids = list_video_ids(folder)
+    if not ids and (is_remote(out) or not os.path.isdir(folder)):
+        raise UsageError(f"{out} holds no tables; give the folder that `affectline run -o` wrote.")
     for video_id in ids:
         if not _SAFE_ID.fullmatch(video_id):
             raise UsageError(f"{out} holds a video with the id {video_id!r}, which no run writes.")
     return ids
+
+
+def pages_folder(out: str, html: str | None) -> str:
+    """Where the pages go: as asked for, or into the folder of tables; UsageError when that is far away."""
+    if is_remote(html or out):
+        raise UsageError("Pages are written on this machine; give a folder here with -o HTML_DIR.")
+    return html or os.path.join(out, "report")
 
 
 def write_report(out: str, html: str, ids: Iterable[str], crops: bool = True) -> str:

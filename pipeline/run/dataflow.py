@@ -19,7 +19,7 @@ from models.classify.spec import ModelRef
 from schemas import VERSION
 from schemas.errors import RunError, UsageError
 from transforms.remote import exists, file_systems, is_remote, join
-from transforms.tables.files import scratch_folder
+from transforms.tables.files import job_folder
 
 RUNNER: Final = "DataflowRunner"
 
@@ -129,7 +129,8 @@ def job_options(cloud: Cloud, out: str, beam_options: Sequence[str]) -> dict[str
         raise UsageError("Dataflow needs a project; give --project with your Google Cloud project's id.")
     if not region:
         raise UsageError("Dataflow needs a region; give --region, best the one of the bucket.")
-    scratch = theirs.get("temp_location") or join(scratch_folder(out), "dataflow")
+    name = f"affectline-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    scratch = theirs.get("temp_location") or job_folder(out, name)
     if not _BUCKET_PATH.match(scratch):  # Beam would create a bucket of its own instead
         raise UsageError(
             f"{scratch} is no path in a bucket; Google's bucket names have 3 to 63 of [a-z0-9._-]."
@@ -139,7 +140,7 @@ def job_options(cloud: Cloud, out: str, beam_options: Sequence[str]) -> dict[str
         "runner": RUNNER,
         "project": project,
         "region": region,
-        "job_name": f"affectline-{datetime.now(UTC):%Y%m%d-%H%M%S}",
+        "job_name": name,
         "temp_location": scratch,
         "staging_location": join(scratch, "staging"),
         "sdk_container_image": default_image(project, region, cloud.gpu is not None),

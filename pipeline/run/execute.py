@@ -1,10 +1,12 @@
 """One run: from a checked request to tables that add up."""
 
+import contextlib
+import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,17 +18,18 @@ from pipeline.build import Execution, unfinished
 from pipeline.run import dataflow, local
 from pipeline.run.ask import Ask, refuse
 from pipeline.run.lock import locked
-from pipeline.run.progress_line import watch
+from pipeline.run.log import RunLog, run_log
+from pipeline.run.progress_line import ProgressLine, watch
 from pipeline.run.reconcile import check_sums, vanished
 from pipeline.run.request import BEAM_RUNNERS, Request
-from pipeline.run.stderr import chatter_to
+from pipeline.run.stderr import redirect_stderr
 from schemas.elements import FAILED, RETRY, Video
 from schemas.errors import RunError, UsageError
 from schemas.settings import Settings
 from transforms.remote import delete, join, list_files
 from transforms.steps import metrics
 from transforms.steps.find_videos import FindVideos
-from transforms.tables.files import clear_scratch
+from transforms.tables.files import clear_folder, clear_scratch, scratch_folder
 from transforms.tables.receipts import Receipt, read_receipt, read_receipts
 from transforms.tables.resume import State, differences, video_row
 from transforms.tables.rows import drop_compacted, drop_replaced, list_video_ids, require_own_tables
@@ -46,6 +49,11 @@ class Outcome:
     smoothed: int = 0  # smoothed again from their tables
     measured: metrics.Measured = field(default_factory=dict)
     vanished: Sequence[str] = ()  # files that have rows from an earlier run and are no longer there
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with: 3 when some inputs could not be read."""
+        return 3 if self.failed or self.to_retry else 0
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -74,7 +82,9 @@ def execute(request: Request, ask: Ask = refuse) -> Outcome | None:
     # What cannot be read is refused before anything is written.
     files = find_files(request.inputs, request.options.root)
     if request.runner != BEAM_RUNNERS["local"]:
-        return _submit(request, files, ask)
+        local.make_output_folder(out)
+        with run_log(request) as log:
+            return _told(log, _submit(request, files, ask, log))
     local.make_output_folder(out)
     with locked(out):
         clear_scratch(out)
@@ -82,8 +92,21 @@ def execute(request: Request, ask: Ask = refuse) -> Outcome | None:
         videos = _name(files, request, ask)
         states = _states(request, videos, ask)
         remember_sources(out, videos)
-        with chatter_to(local.log_path(out)) as terminal:
-            return _run_here(request, videos, states, terminal)
+        with (
+            run_log(request) as log,
+            redirect_stderr(local.chatter_path(out)) as stderr,
+            open(os.devnull, "w", encoding="utf-8") as nowhere,
+        ):
+            terminal = nowhere if request.options.quiet else stderr
+            return _told(log, _run_here(request, videos, states, terminal, log))
+
+
+def _told(log: RunLog, outcome: Outcome | None) -> Outcome | None:
+    """The outcome, once the log has it."""
+    if outcome is not None:
+        log.sums(outcome.rows)
+        log.exit_code = outcome.exit_code
+    return outcome
 
 
 def _name(files: Sequence[FoundFile], request: Request, ask: Ask) -> list[Video]:
@@ -127,36 +150,58 @@ def _states(request: Request, videos: Sequence[Video], ask: Ask) -> dict[str, St
 
 
 def _run_here(
-    request: Request, videos: Sequence[Video], states: Mapping[str, State], terminal: IO[str]
+    request: Request, videos: Sequence[Video], states: Mapping[str, State], terminal: IO[str], log: RunLog
 ) -> Outcome:
     out, settings = request.out, request.settings
     done = [video for video in videos if states[video.video_id] == State.DONE]
     smoothed = [video for video in videos if states[video.video_id] == State.OTHER_SMOOTHING]
     pending = [video for video in videos if states[video.video_id].needs_decoding]
+    size = _size(pending)
+    log.tell(
+        "inputs",
+        videos=len(videos),
+        done_before=len(done),
+        to_smooth=len(smoothed),
+        to_do=len(pending),
+        bytes=size,
+    )
     rows = check_sums(done, _receipts_before(done, out), settings)
     if smoothed:
         receipts = {video.video_id: resmooth_video(out, video.video_id, settings) for video in smoothed}
-        rows += check_sums(smoothed, receipts, settings)
+        again = check_sums(smoothed, receipts, settings)
+        rows += again
+        for row in again:
+            log.video(row, out)
         drop_compacted(out, receipts)
     _check_failures(rows, len(videos), request.options.max_failure_ratio)
     measured: metrics.Measured = {}
-    local.prepare_workers(request.options.workers)
-    with watch(terminal, len(pending), sum(video.size_bytes for video in pending)) as progress:
-        waves = local.waves(pending, request.options.wave_minutes * 60, request.options.segment_timeout)
-        for wave in waves:
-            progress.wave(wave.seconds, sum(video.size_bytes for video in wave.videos))
-            execution = replace(request.execution, probed=wave.probed)
-            result = local.run_wave(
-                wave.videos, settings, request.model, execution, request.options.workers, request.beam_options
-            )
-            metrics.add_up(measured, metrics.measured(result))
-            rows += check_sums(wave.videos, _take_receipts(execution), settings)
-            drop_compacted(out, {video.video_id for video in wave.videos})
-            progress.finished(len(wave.videos))
-            _check_failures(rows, len(videos), request.options.max_failure_ratio)
-    clear_scratch(out)
+    with contextlib.ExitStack() as stack:
+        stack.callback(clear_scratch, out)  # also where the run is stopped or fails
+        events = stack.enter_context(local.worker_environment(request.options.workers))
+        progress = ProgressLine(terminal, events, len(pending), size, log.tell)
+        with watch(progress):
+            waves = local.waves(pending, request.options.wave_minutes * 60)
+            for number, (wave, seconds) in enumerate(waves, 1):
+                log.tell("wave", number=number, videos=len(wave), about_s=round(seconds, 1))
+                progress.wave(len(wave), seconds, _size(wave))
+                execution = request.execution
+                result = local.run_wave(
+                    wave, settings, request.model, execution, request.options.workers, request.beam_options
+                )
+                metrics.add_up(measured, metrics.measured(result))
+                written = check_sums(wave, _take_receipts(execution), settings)
+                drop_compacted(out, {video.video_id for video in wave})
+                rows += written
+                for row in written:
+                    log.video(row, out)
+                progress.finished(len(wave))
+                _check_failures(rows, len(videos), request.options.max_failure_ratio)
     rows.sort(key=lambda row: row["video_id"])
     return Outcome(rows, len(done), len(smoothed), measured, vanished(videos, out))
+
+
+def _size(videos: Sequence[Video]) -> int:
+    return sum(video.size_bytes for video in videos)
 
 
 def _receipts_before(videos: Sequence[Video], out: str) -> dict[str, Receipt]:
@@ -174,18 +219,21 @@ def _take_receipts(execution: Execution) -> dict[str, Receipt]:
     return receipts
 
 
-def _submit(request: Request, files: Sequence[FoundFile], ask: Ask) -> Outcome | None:
+def _submit(request: Request, files: Sequence[FoundFile], ask: Ask, log: RunLog) -> Outcome | None:
     """Run one pipeline on another runner, wait for it, and check its tables."""
     out, execution = request.out, request.execution
     drop_replaced(out)
     videos = _name(files, request, ask)
     states = _states(request, videos, ask)
+    log.tell("inputs", videos=len(videos), bytes=_size(videos))
     if request.runner == dataflow.RUNNER:
         dataflow.check_inputs([video.uri for video in videos], out)  # what @lists name
-        result = _send_to_dataflow(request, videos, execution)
+        result, scratch = _send_to_dataflow(request, videos, execution)
         if not result.has_job:
             return None
         dataflow.wait(result)
+        if scratch.startswith(scratch_folder(out)):  # a folder of the user's own is the user's to clear
+            clear_folder(scratch)
     else:
         options = PipelineOptions(
             [f"--runner={request.runner}", *request.beam_options], save_main_session=False
@@ -199,13 +247,17 @@ def _submit(request: Request, files: Sequence[FoundFile], ask: Ask) -> Outcome |
     before = [video for video in videos if video.video_id not in written]
     rows = check_sums(videos, _receipts_before(before, out) | written, request.settings)
     drop_compacted(out, written)
+    clear_scratch(out)
+    for row in rows:
+        log.video(row, out)
     _check_failures(rows, len(videos), request.options.max_failure_ratio)
     found = list(states.values())
     skipped, smoothed = found.count(State.DONE), found.count(State.OTHER_SMOOTHING)
     return Outcome(rows, skipped, smoothed, metrics.measured(result))
 
 
-def _send_to_dataflow(request: Request, videos: Sequence[Video], execution: Execution) -> Any:
+def _send_to_dataflow(request: Request, videos: Sequence[Video], execution: Execution) -> tuple[Any, str]:
+    """The job that was sent, and the folder of what it needs while it lives."""
     options = dataflow.job_options(request.cloud, request.out, request.beam_options)
     dataflow.check_region_has_gpu(request.cloud, options)
     model = dataflow.for_workers(request.model, options)
@@ -217,7 +269,7 @@ def _send_to_dataflow(request: Request, videos: Sequence[Video], execution: Exec
         result = pipeline.run()
     for line in dataflow.how_to_watch(result, options) if result.has_job else ():
         print(line, file=sys.stderr)
-    return result
+    return result, options["temp_location"]
 
 
 def dry_run_lines(request: Request) -> list[str]:

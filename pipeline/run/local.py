@@ -6,10 +6,9 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import apache_beam as beam
 import psutil
@@ -21,59 +20,55 @@ from apache_beam.transforms.environments import ExternalEnvironment
 from models.classify.spec import ModelRef
 from models.thread_pool import CORES_VARIABLE
 from pipeline.build import Execution, emotion_timelines
+from pipeline.run import PIPELINE_THREAD
+from pipeline.run.log import LIBRARIES_LOG_NAME
 from schemas import errors
 from schemas.elements import Video
 from schemas.errors import AffectlineError, RunError, UnreadableVideoError, UsageError, WorkerDiedError
 from schemas.settings import Settings
 from transforms.remote import is_remote
+from transforms.steps.progress import EVENTS_FILE, EVENTS_NAME, TEMP_PREFIX, Events
+from transforms.steps.stopping import stopping
 from transforms.tables.files import scratch_folder
-from transforms.video.decoder import TIME_LIMIT_S, Decoder
-from transforms.video.sampling import Probed
+from transforms.video.decoder import Decoder
 
-# What a remote file's length is guessed from, since opening it would mean copying it: 1 Mbit/s.
+# What a file's length is guessed from where its header does not say it: 1 Mbit/s.
 _BYTES_PER_SECOND = 125_000
+# Fewer, and the header is not believed.
+_LEAST_BYTES_PER_SECOND = 100
+# For children to be gone, and for Beam's threads to end the piece they are at.
+_STOP_S = 30.0
 
 
-class Wave(NamedTuple):
-    """Videos that are committed together."""
+def waves(videos: Iterable[Video], wave_seconds: float) -> Iterator[tuple[list[Video], float]]:
+    """Cut a list of videos into waves of at most `wave_seconds`, each with its seconds of video.
 
-    videos: list[Video]
-    seconds: float  # of video
-    probed: dict[str, Probed]  # what opening those on this machine has told, by id
-
-
-def waves(videos: Iterable[Video], wave_seconds: float, time_limit: float = TIME_LIMIT_S) -> Iterator[Wave]:
-    """Cut a list of videos into waves of at most `wave_seconds`; time_limit: as `Decoder.probe`'s.
-
-    A longer video is a wave of its own. Lengths come from the containers, opened as they are needed.
+    A longer video is a wave of its own. Lengths are what headers say, opened as they are needed; a remote
+    file would have to be copied for that, and is guessed by its size.
     """
-    wave = Wave([], 0.0, {})
+    wave: list[Video] = []
+    total = 0.0
     with Decoder() as decoder:
         for video in videos:
-            probed = None if is_remote(video.uri) else _probe(video, decoder, time_limit)
-            seconds = _length_s(video, probed)
-            if wave.videos and wave.seconds + seconds > wave_seconds:
-                yield wave
-                wave = Wave([], 0.0, {})
-            wave.videos.append(video)
-            if probed is not None:
-                wave.probed[video.video_id] = probed
-            wave = wave._replace(seconds=wave.seconds + seconds)
-    if wave.videos:
-        yield wave
+            seconds = _length_s(video, decoder)
+            if wave and total + seconds > wave_seconds:
+                yield wave, total
+                wave, total = [], 0.0
+            wave.append(video)
+            total += seconds
+    if wave:
+        yield wave, total
 
 
-def _probe(video: Video, decoder: Decoder, time_limit: float) -> Probed:
+def _length_s(video: Video, decoder: Decoder) -> float:
+    by_size = video.size_bytes / _BYTES_PER_SECOND
+    if is_remote(video.uri):
+        return by_size
     try:
-        return decoder.probe(video.uri, time_limit)
-    except UnreadableVideoError as error:
-        return error  # the pipeline writes it down
-
-
-def _length_s(video: Video, probed: Probed | None) -> float:
-    if probed is None:
-        return video.size_bytes / _BYTES_PER_SECOND
-    return 0.0 if isinstance(probed, UnreadableVideoError) else probed.duration_us / 1e6
+        length = decoder.length(video.uri).duration_us / 1e6
+    except UnreadableVideoError:
+        return 0.0  # the pipeline meets the same error and writes it down
+    return length if 0 < length <= video.size_bytes / _LEAST_BYTES_PER_SECOND else by_size
 
 
 def run_wave(
@@ -115,7 +110,7 @@ def run_wave(
         ) as rows_folder:
             if environment is None:  # else workers may see other disks
                 execution = replace(execution, rows_folder=rows_folder)
-            return _run_watched(lambda: run(execution)) if workers > 1 else run(execution)
+            return _run_watched(lambda: run(execution))
     except Exception as error:
         if os.strerror(errno.ENOSPC) in str(error):  # a worker's error arrives as text
             raise RunError(
@@ -148,7 +143,7 @@ def find_told(error: Exception) -> AffectlineError | None:
 
 
 def _run_watched(run: Callable[[], PipelineResult]) -> PipelineResult:
-    """Call `run` in a thread, and stop waiting for it when one of Beam's worker processes dies.
+    """Call `run` in a thread, and stop waiting for it when a worker process dies or the user stops the run.
 
     Beam starts each worker from a thread named run_worker, which raises when the process ends with
     an error; nobody looks at that thread, so the pipeline would wait for ever.
@@ -176,37 +171,72 @@ def _run_watched(run: Callable[[], PipelineResult]) -> PipelineResult:
 
     usual_hook = threading.excepthook
     threading.excepthook = on_thread_error
+    others = set(psutil.Process().children(recursive=True))
+    thread = threading.Thread(target=target, name=PIPELINE_THREAD, daemon=True)
     try:
-        threading.Thread(target=target, name="pipeline", daemon=True).start()
-        ended.wait()
+        thread.start()
+        ended.wait()  # here Ctrl-C and SIGTERM arrive, and not inside of Beam
+    except KeyboardInterrupt:
+        with stopping():
+            _kill_children(others)
+            thread.join(_STOP_S)
+        raise
     finally:
         threading.excepthook = usual_hook
     if isinstance(outcome[0], WorkerDiedError):
-        for child in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
+        _kill_children(others)
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return outcome[0]
 
 
-def prepare_workers(workers: int) -> None:
-    """Set what worker processes inherit: where our packages are, and their share of the cores.
+def _kill_children(others: Collection[psutil.Process]) -> None:
+    """End what this run has started, the workers before their decoders; `others` were there before."""
+    started = [child for child in psutil.Process().children(recursive=True) if child not in others]
+    for child in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    psutil.wait_procs(started, _STOP_S)
 
-    With PYTHONSAFEPATH a folder called `models` where the user stands cannot shadow ours.
+
+@contextlib.contextmanager
+def worker_environment(workers: int) -> Iterator[Events]:
+    """While it lasts, worker processes inherit where our packages are and their share of the cores.
+
+    They tell of their progress by the events that this yields, and their temporary files lie in one folder,
+    which goes at the end, whether they ended by themselves or were killed. With PYTHONSAFEPATH a folder
+    called `models` where the user stands cannot shadow ours.
     """
     ours = str(Path(__file__).resolve().parents[2])
     paths = [ours, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
-    os.environ["PYTHONSAFEPATH"] = "1"
-    os.environ.setdefault(CORES_VARIABLE, str(max(1, (os.cpu_count() or 1) // workers)))
-    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
-        os.environ.setdefault(name, "1")  # pictures are shared out among the cores, not operations
+    # tempfile in this process has made up its mind, so that only children take the folder.
+    with tempfile.TemporaryDirectory(prefix=TEMP_PREFIX, ignore_cleanup_errors=True) as folder:
+        events = os.path.join(folder, EVENTS_NAME)
+        variables = {
+            "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+            "PYTHONSAFEPATH": "1",
+            "TMPDIR": folder,
+            EVENTS_FILE: events,
+            CORES_VARIABLE: os.environ.get(CORES_VARIABLE) or str(max(1, (os.cpu_count() or 1) // workers)),
+        }
+        for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+            # Pictures are shared out among the cores, not operations.
+            variables[name] = os.environ.get(name, "1")
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield Events(events)
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
-def log_path(out: str) -> str:
+def chatter_path(out: str) -> str:
     """Where libraries' chatter goes: into the output folder, or nowhere when that is remote."""
-    return os.devnull if is_remote(out) else os.path.join(out, "affectline.log")
+    return os.devnull if is_remote(out) else os.path.join(out, LIBRARIES_LOG_NAME)
 
 
 def make_output_folder(out: str) -> None:

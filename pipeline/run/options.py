@@ -70,3 +70,8 @@ class RunOptions(SettingsOptions):
     region: str | None = _option(None, "Google Cloud region that Dataflow runs in.")
     gpu: str | None = _option(None, "GPU of Dataflow's workers, such as nvidia-l4.")
     separate_gpu_stage: bool = _option(False, "Decode and detect on CPU workers, classify on GPU workers.")
+    log_format: str = _option("text", "How affectline.log is written: text, or json for machines.")
+    quiet: bool = _option(False, "Show nothing on stderr but errors.")
+    summary_json: str | None = _option(
+        None, "Write how the run ended as one JSON object; -: to stdout, instead of text.", metavar="FILE"
+    )

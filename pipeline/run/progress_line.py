@@ -1,81 +1,165 @@
-"""The progress line on stderr while a local run works."""
+"""What stderr shows while a local run works: a line on a terminal, and lines now and then elsewhere."""
 
 import contextlib
-import os
-import tempfile
 import threading
-from collections.abc import Iterator
-from typing import IO
+import time
+from collections.abc import Callable, Iterator
+from typing import IO, Any, Final
 
 from tqdm import tqdm
 
-from transforms.steps.progress import PROGRESS_FILE, total
+from transforms.steps.progress import Events
 
-_REFRESH_S = 0.5
-_LINE = "{l_bar}{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}, {rate_noinv_fmt}] {postfix}"
+TOLD_EVERY_S: Final = 30.0  # where there is no terminal
+_REFRESH_S: Final = 0.5
+_LINE: Final = (
+    "{l_bar}{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}, {rate_noinv_fmt}] {postfix}"
+)
 
 
-class Progress:
+class _Pace:
+    """Seconds of video a second, from the first that were reported: start-up is left out."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float] | None = None
+        self.rate = 0.0  # until it is known
+
+    def report(self, seconds: float, now: float) -> None:
+        """Learn that so many seconds are done at this time."""
+        if self._first is None:
+            if seconds > 0:
+                self._first = now, seconds
+        elif now > self._first[0]:
+            self.rate = (seconds - self._first[1]) / (now - self._first[0])
+
+
+class _Bar(tqdm):
+    """A bar whose rate, and so the time left, is the pace's."""
+
+    def __init__(self, pace: _Pace, file: IO[str], total: float) -> None:
+        self._pace = pace
+        super().__init__(file=file, total=total, unit="s", desc="video", bar_format=_LINE, leave=False)
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """What the line is made of."""
+        made: dict[str, Any] = super().format_dict | {"rate": self._pace.rate}
+        return made
+
+
+class ProgressLine:
     """Seconds of video done of those expected, with faces, rate and time left."""
 
-    def __init__(self, bar: tqdm, videos: int, size_bytes: int) -> None:
-        """Expect `videos` inputs of `size_bytes` in all; their seconds become known wave by wave."""
-        self._bar = bar
+    def __init__(
+        self, terminal: IO[str], events: Events, videos: int, size_bytes: int, log: Callable[..., None]
+    ) -> None:
+        """Expect `videos` inputs of `size_bytes` in all; their seconds become known wave by wave.
+
+        log: told now and then as well, as `RunLog.tell`.
+        """
+        self._terminal, self._events, self._log = terminal, events, log
         self._videos, self._size = videos, size_bytes
         self._known_seconds = 0.0
         self._known_bytes = 0
-        self._done = 0
+        self._done = self._waves = 0
+        self._pace = _Pace()
+        self._bar: _Bar | None = None
+        self._told = time.monotonic()
+        self._shown = threading.Lock()
+        self._say(f"videos to do: {videos}, {size_bytes / 1e6:,.0f} MB.")
 
-    def wave(self, seconds: float, size_bytes: int) -> None:
+    def wave(self, videos: int, seconds: float, size_bytes: int) -> None:
         """Learn of a wave about to run; what is still unknown is guessed from bytes."""
-        self._known_seconds += seconds
-        self._known_bytes += size_bytes
-        if self._known_bytes:
-            self._bar.total = round(self._known_seconds * self._size / self._known_bytes, 1)
+        with self._shown:
+            self._waves += 1
+            self._known_seconds += seconds
+            self._known_bytes += size_bytes
+            self._say(f"wave {self._waves}, videos: {videos}, about {seconds:.0f} s.")
+            if self._bar is None and self._expected_s and self._terminal.isatty():
+                self._bar = _Bar(self._pace, self._terminal, round(self._expected_s, 1))
+            self._draw()
 
     def finished(self, videos: int) -> None:
         """Count videos whose tables are complete."""
-        self._done += videos
-        self.show(*self.reported())
+        with self._shown:
+            self._done += videos
+            self._events.look()
+            self._tell()
 
-    def reported(self) -> tuple[float, int, int]:
-        """Seconds, samples and faces that workers told of so far."""
-        return total(os.environ[PROGRESS_FILE])
+    def look(self) -> None:
+        """Show what workers have told since the last look, as far as it is time."""
+        with self._shown:
+            self._events.look()
+            self._pace.report(self._events.seconds, time.monotonic())
+            if self._waves and time.monotonic() - self._told >= TOLD_EVERY_S:
+                self._tell()
+            else:
+                self._draw()
 
-    def show(self, seconds: float, samples: int, faces: int) -> None:
-        """Draw the line."""
-        self._bar.n = round(min(seconds, self._bar.total or seconds), 1)
-        self._bar.set_postfix_str(f"{self._done}/{self._videos} videos, {samples} samples, {faces} faces")
+    def close(self) -> None:
+        """Take the line away."""
+        with self._shown:
+            if self._bar is not None:
+                self._bar.close()
+
+    @property
+    def _expected_s(self) -> float:
+        """Seconds of video in all, as far as they are known or can be guessed; never fewer than are done."""
+        guess = self._known_seconds * self._size / self._known_bytes if self._known_bytes else 0.0
+        return max(guess, self._events.seconds)
+
+    def _tell(self) -> None:
+        self._told = time.monotonic()
+        events, expected = self._events, self._expected_s
+        left = max(0.0, expected - events.seconds) / self._pace.rate if self._pace.rate else None
+        said = (
+            f"{events.seconds:.0f} of about {expected:.0f} s of video, "
+            f"{self._done} of {self._videos} videos, {events.samples} samples, {events.faces} faces"
+        )
+        if left is not None and self._done < self._videos:
+            said += f"; about {tqdm.format_interval(left)} left"
+        self._say(f"{said}.")
+        self._log(
+            "progress",
+            video_s=round(events.seconds, 1),
+            expected_s=round(expected, 1),
+            videos=self._done,
+            samples=events.samples,
+            faces=events.faces,
+            left_s=None if left is None else round(left),
+        )
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._bar is not None:
+            self._bar.total = round(self._expected_s, 1)
+            self._bar.n = round(self._events.seconds, 1)
+            self._bar.set_postfix_str(
+                f"{self._done}/{self._videos} videos, {self._events.samples} samples, "
+                f"{self._events.faces} faces"
+            )
+
+    def _say(self, sentence: str) -> None:
+        """One line where there is no terminal."""
+        if not self._terminal.isatty():
+            with contextlib.suppress(OSError):  # nobody reads any more
+                print(f"affectline: {sentence}", file=self._terminal, flush=True)
 
 
 @contextlib.contextmanager
-def watch(stderr: IO[str], videos: int, size_bytes: int) -> Iterator[Progress]:
-    """Show progress until the block ends; quiet when `stderr` is not a terminal."""
+def watch(progress: ProgressLine) -> Iterator[None]:
+    """Show progress until the block ends."""
     stop = threading.Event()
-    with (
-        tempfile.NamedTemporaryFile(prefix="affectline-progress-") as file,
-        tqdm(
-            file=stderr,
-            disable=not stderr.isatty(),
-            unit="s",
-            desc="video",
-            bar_format=_LINE,
-            total=1,
-            leave=False,
-        ) as bar,
-    ):
-        os.environ[PROGRESS_FILE] = file.name
-        progress = Progress(bar, videos, size_bytes)
 
-        def refresh() -> None:
-            while not stop.wait(_REFRESH_S):
-                progress.show(*progress.reported())
+    def refresh() -> None:
+        while not stop.wait(_REFRESH_S):
+            progress.look()
 
-        thread = threading.Thread(target=refresh, name="progress", daemon=True)
-        thread.start()
-        try:
-            yield progress
-        finally:
-            stop.set()
-            thread.join()
-            del os.environ[PROGRESS_FILE]
+    thread = threading.Thread(target=refresh, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        progress.close()

@@ -14,10 +14,12 @@ from pipeline.run.options import RunOptions, SettingsOptions
 from schemas.errors import UsageError
 from schemas.settings import WINDOWS_S, Settings
 from transforms.faces.look import check_model_anywhere, find_model_anywhere
+from transforms.remote import require_file_system
 from transforms.tables.receipts import new_folder
 from transforms.tables.resume import Resume
 from transforms.timelines.smoothing import SMOOTHING_METHODS
 
+LOG_FORMATS = ("text", "json")
 BEAM_RUNNERS = {"local": "FnApiRunner", "directrunner": "FnApiRunner", "dataflow": dataflow.RUNNER}
 
 
@@ -66,6 +68,10 @@ def check_request(
     inputs: Sequence[str], out: str, options: RunOptions, beam_options: Sequence[str] = ()
 ) -> Request:
     """The run that is asked for; UsageError when it cannot be done, before anything is written."""
+    if options.log_format not in LOG_FORMATS:
+        raise UsageError(f"There is no log format '{options.log_format}'; choose {' or '.join(LOG_FORMATS)}.")
+    for text in (*inputs, out):
+        require_file_system(text.removeprefix("@"), beam_options)
     runner = _check_runner(options, inputs, out)
     settings, model = check_settings(options)
     check_model_anywhere(model)

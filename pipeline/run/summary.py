@@ -1,10 +1,19 @@
 """What a run says at its end."""
 
+import json
+import os
+import tempfile
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pipeline.run.execute import Outcome
+from schemas import VERSION
 from schemas.emotions import EMOTIONS
+from schemas.errors import UsageError, exit_code
+from transforms.remote import is_remote
 from transforms.tables.rows import read_rows
 
 _BAR_WIDTH = 28
@@ -28,6 +37,69 @@ def emotion_shares(rows: list[dict[str, Any]], out: str) -> dict[str, float]:
     return {emotion: value / everything for emotion, value in totals.items()} if everything else {}
 
 
+def _totals(rows: list[dict[str, Any]]) -> dict[str, int]:
+    return {
+        name: sum(row[name] for row in rows) for name in ("samples", "samples_with_face", "faces", "tracks")
+    }
+
+
+def summary_for_machines(outcome: Outcome, out: str) -> dict[str, Any]:
+    """The same for a machine; docs/runs.md says what each key is."""
+    return {
+        "exit_code": outcome.exit_code,
+        "version": VERSION,
+        "out": out,
+        "videos": len(outcome.rows),
+        "done_before": outcome.skipped,
+        "status": dict(sorted(Counter(row["status"] for row in outcome.rows).items())),
+        "video_s": sum(row["duration_s"] or 0 for row in outcome.rows),
+        **_totals(outcome.rows),
+        "share": emotion_shares(outcome.rows, out),
+        "problems": [
+            {name: row[name] for name in ("video_id", "uri", "status", "error")}
+            for row in outcome.rows
+            if row["status"] != "ok"
+        ],
+        "vanished": list(outcome.vanished),
+    }
+
+
+@contextmanager
+def error_for_machines(path: str | None) -> Iterator[None]:
+    """When the block raises, leave its exit code and sentence in the file where the summary would be.
+
+    UsageError before the block when there can be no such file.
+    """
+    if path not in (None, "-") and not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK):
+        raise UsageError(f"{path} cannot be written; give a file in a folder of this machine.")
+    try:
+        yield
+    except BaseException as error:
+        sentence = str(error).strip() or "The run was stopped."
+        write_json({"exit_code": exit_code(error), "version": VERSION, "error": sentence}, path)
+        raise
+
+
+def write_json(content: dict[str, Any], path: str | None) -> None:
+    """Write one JSON object into a file, whole or not at all, or to stdout; nothing for None."""
+    if path is None:
+        return
+    text = json.dumps(content, indent=2)
+    if path == "-":
+        print(text, flush=True)
+        return
+    with tempfile.NamedTemporaryFile(
+        "w", dir=os.path.dirname(os.path.abspath(path)), suffix=".json", delete=False, encoding="utf-8"
+    ) as file:
+        try:
+            file.write(text + "\n")
+            file.close()
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+
+
 def summary(outcome: Outcome, out: str) -> Iterator[str]:
     """The lines to print after a run."""
     rows = outcome.rows
@@ -41,9 +113,7 @@ def summary(outcome: Outcome, out: str) -> Iterator[str]:
     yield f"videos   {done} of {len(rows)} done, {_duration(seconds)} of video" + (
         f" ({', '.join(notes)})" if notes else ""
     )
-    total = {
-        name: sum(row[name] for row in rows) for name in ("samples", "samples_with_face", "faces", "tracks")
-    }
+    total = _totals(rows)
     yield f"samples  {total['samples']}, {total['samples_with_face']} with a face"
     yield f"faces    {total['faces']} in {total['tracks']} tracks"
     shares = emotion_shares(rows, out)
@@ -70,7 +140,9 @@ def summary(outcome: Outcome, out: str) -> Iterator[str]:
         yield from (f"  {uri}" for uri in outcome.vanished)
     yield ""
     yield f"Tables are in {out}. Open them with:"
-    yield f"  python -c \"import pandas as pd; print(pd.read_parquet('{out}/timelines'))\""
+    # pandas takes a relative name with a colon for a URI.
+    folder = os.path.abspath(out) if ":" in out and not is_remote(out) else out
+    yield f"  python -c \"import pandas as pd; print(pd.read_parquet('{folder}/timelines'))\""
 
 
 def _duration(seconds: float) -> str:

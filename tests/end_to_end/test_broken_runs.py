@@ -84,7 +84,7 @@ def test_a_disk_that_fills_up_under_worker_processes_is_said(videos, untrained_m
     process = start(*arguments, cwd=small_disk)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert errors == FULL.format(out) + "there is room.\n"
+    assert errors.endswith("\n" + FULL.format(out) + "there is room.\n")
     assert finished_videos(out) == []
 
 

@@ -1,8 +1,11 @@
 """`affectline run` from end to end, on small videos made here."""
 
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 from schemas.emotions import EMOTIONS
 from schemas.tables import TABLES
 from tests.helpers.clips import astronaut_clip
-from tests.helpers.commands import FAST, affectline, assert_same_tables, load, start
+from tests.helpers.commands import FAST, ROOT, affectline, assert_same_tables, load, start
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +205,10 @@ def test_workers_give_the_same_tables_whatever_stands_beside_the_user(finished, 
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, output + errors
     assert_same_tables(finished[0], tmp_path / "out")
-    assert errors == ""
+    lines = errors.splitlines()
+    assert lines[0] == "affectline: videos to do: 2, 0 MB."
+    assert lines[1] == "affectline: wave 1, videos: 2, about 6 s."
+    assert lines[-1].startswith("affectline: 6 of about 6 s of video, 2 of 2 videos, 30 samples, ")
 
 
 def is_worker(process):
@@ -255,3 +261,104 @@ def test_settings_stand_in_every_row(finished):
     out, _ = finished
     [settings] = {json.dumps(json.loads(text), sort_keys=True) for text in load(out, "videos")["config_json"]}
     assert json.loads(settings)["detector"] == "haar"
+
+
+def test_the_log_tells_what_was_asked_and_what_became_of_it(bad_videos, model, tmp_path):
+    out = tmp_path / "out"
+    result = affectline("run", bad_videos, "-o", out, *FAST, *model, "--log-format", "json", "--quiet")
+    assert result.exit_code == 3
+    assert result.stderr == ""
+    records = [json.loads(line) for line in (out / "affectline.log").read_text().splitlines()]
+    events = [record["event"] for record in records if record["event"] != "progress"]
+    assert events[:4] == ["start", "settings", "inputs", "wave"]
+    assert sorted(events[4:-2]) == ["failure"] * 3 + ["video"] * 4
+    assert events[-2:] == ["sums", "end"]
+    by_event = {record["event"]: record for record in records}
+    assert by_event["start"]["apache-beam"]
+    assert (by_event["settings"]["smoothing"], by_event["settings"]["window_s"]) == ("ema", 0.5)
+    assert by_event["inputs"]["to_do"] == 4
+    failed = {record["uri"]: record["message"] for record in records if record["event"] == "failure"}
+    assert failed[str(bad_videos / "empty.mp4")] == "The file is empty."
+    assert (by_event["sums"]["videos"], by_event["sums"]["failed"], by_event["sums"]["ok"]) == (4, 3, 1)
+    assert by_event["end"]["exit_code"] == 3
+    assert (out / "affectline-libraries.log").exists()
+
+
+def test_a_summary_for_machines_says_how_a_run_ended(bad_videos, model, tmp_path):
+    arguments = ["run", bad_videos, "-o", tmp_path / "out", *FAST, *model, "--summary-json"]
+    printed = affectline(*arguments, "-")
+    summary = json.loads(printed.stdout)
+    assert (summary["exit_code"], printed.exit_code) == (3, 3)
+    assert (summary["videos"], summary["status"]) == (4, {"failed": 3, "ok": 1})
+    assert summary["samples"] == 10
+    assert len(summary["problems"]) == 3
+    again = affectline(*arguments, tmp_path / "summary.json")
+    assert "were done before" in again.stdout
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary | {"done_before": 4}
+
+    ended = affectline(*arguments, tmp_path / "summary.json", "--max-failure-ratio", "0.1", "--force")
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["exit_code"], ended.exit_code) == (1, 1)
+    assert "more than --max-failure-ratio" in summary["error"]
+    nowhere = affectline(*arguments, tmp_path / "missing" / "summary.json")
+    assert nowhere.exit_code == 2
+    assert "cannot be written" in nowhere.output
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_run_that_is_stopped_ends_in_order(videos, model, tmp_path, monkeypatch, number, code, workers):
+    temp, out = tmp_path / "temp", tmp_path / "out"
+    temp.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temp))
+    slow = ["--fps", "0", "--workers", workers, "--wave-minutes", "0.001"]
+    process = start("run", videos, videos / "good.mp4", "-o", out, *FAST, *model, *slow, cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not list((out / "videos").glob("*/part-0.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert errors.splitlines()[-1] == (
+        "affectline: stopped; finished videos are kept, and the same command goes on."
+    )
+    assert not any(map(alive, children))
+    assert list(temp.iterdir()) == []
+    assert not (out / "_affectline/scratch").exists()
+    assert f"exit_code={code}" in (out / "affectline.log").read_text().splitlines()[-1]
+    assert affectline("run", videos, "-o", out, *FAST, *model, "--fps", "0").exit_code == 0
+
+
+def test_closed_streams_do_not_matter(videos, model, tmp_path):
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pipeline.cli",
+        "run",
+        videos,
+        "-o",
+        tmp_path / "out",
+        *FAST,
+        *model,
+    ]
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&- 2>&- <&-', "sh", *map(str, command)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        check=False,
+    )
+    assert ended.returncode == 0
+    assert len(load(tmp_path / "out", "videos")) == 2
+
+
+def test_a_name_with_a_colon_is_a_folder_and_a_file_uri_a_path(videos, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for out in ("P01:baseline", (tmp_path / "b c").as_uri()):
+        result = affectline("run", (videos / "sub").as_uri(), "-o", out, *FAST, *model)
+        assert result.exit_code == 0, result.output
+    assert len(load(tmp_path / "P01:baseline", "samples")) == len(load(tmp_path / "b c", "samples")) == 10
+    again = affectline("run", videos / "sub", "-o", "P01:baseline", *FAST, *model)
+    assert "(1 were done before)" in again.output
+    assert f"read_parquet('{tmp_path}/P01:baseline/timelines')" in again.output

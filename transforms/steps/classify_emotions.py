@@ -62,7 +62,7 @@ class EmotionModelHandler(ModelHandler[FaceCrop, Face, Classifier]):
         faces = classify(batch, model)
         metrics.INFER_MS.update(round(1000 * (time.monotonic() - started)))
         metrics.BATCH_FILL.update(round(100 * len(batch) / model.slots(len(batch))))
-        metrics.FACES.inc(len(batch))
+        metrics.FACES_CLASSIFIED.inc(len(batch))
         return faces
 
     def get_num_bytes(self, batch: Sequence[FaceCrop]) -> int:

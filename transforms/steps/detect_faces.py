@@ -71,7 +71,7 @@ class _DetectFaces(beam.DoFn):
             yield TaggedOutput(SAMPLES, sample)
             yield from crops
             faces += len(crops)
-        metrics.SAMPLES.inc(len(chunk.frames))
+        metrics.SAMPLES_SEARCHED.inc(len(chunk.frames))
         advance(chunk.advance_us / 1e6, len(chunk.frames), faces)
 
     def teardown(self) -> None:

@@ -11,12 +11,12 @@ from apache_beam.metrics import Metrics, MetricsFilter
 
 NAMESPACE: Final = "affectline"
 
-VIDEOS: Final = Metrics.counter(NAMESPACE, "videos")  # opened
+VIDEOS_OPENED: Final = Metrics.counter(NAMESPACE, "videos")
 VIDEO_MS: Final = Metrics.counter(NAMESPACE, "video_ms")  # milliseconds of video gone through
-FRAMES: Final = Metrics.counter(NAMESPACE, "frames")  # decoded
-SAMPLES: Final = Metrics.counter(NAMESPACE, "samples")  # frames looked at for faces
-FACES: Final = Metrics.counter(NAMESPACE, "faces")  # classified
-TABLES: Final = Metrics.counter(NAMESPACE, "videos_written")  # whose tables are complete
+FRAMES_DECODED: Final = Metrics.counter(NAMESPACE, "frames")
+SAMPLES_SEARCHED: Final = Metrics.counter(NAMESPACE, "samples")  # frames looked at for faces
+FACES_CLASSIFIED: Final = Metrics.counter(NAMESPACE, "faces")
+VIDEOS_WRITTEN: Final = Metrics.counter(NAMESPACE, "videos_written")  # whose tables are complete
 
 DECODE_MS: Final = Metrics.distribution(NAMESPACE, "decode_ms")  # a segment's wait for the decoder
 DETECT_MS: Final = Metrics.distribution(NAMESPACE, "detect_ms")  # a chunk of frames
@@ -92,7 +92,10 @@ def _names(metrics: Iterable[Any]) -> list[str]:
 
 
 _OURS: Final = _names(
-    [VIDEOS, VIDEO_MS, FRAMES, SAMPLES, FACES, TABLES, DECODE_MS, DETECT_MS, INFER_MS, BATCH_FILL]
+    [
+        *(VIDEOS_OPENED, VIDEO_MS, FRAMES_DECODED, SAMPLES_SEARCHED, FACES_CLASSIFIED, VIDEOS_WRITTEN),
+        *(DECODE_MS, DETECT_MS, INFER_MS, BATCH_FILL),
+    ]
 )
 
 

@@ -1,17 +1,18 @@
 """PlanSegments: open each video once and cut it into stretches that workers can take."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final, Literal
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from schemas.elements import Failure, Segment, Video, VideoInfo
-from schemas.errors import UnavailableError, UnreadableVideoError
+from schemas.errors import UnavailableError
 from transforms.fingerprints import MISSING
 from transforms.steps import metrics
+from transforms.steps.stopping import check_stopping
 from transforms.video.records import Probe
-from transforms.video.sampling import Probed, VideoReader, plan_video
+from transforms.video.sampling import VideoReader, plan_video
 
 INFOS: Final = "infos"
 FAILURES: Final = "failures"
@@ -24,11 +25,8 @@ def raise_unavailable(failure: Failure) -> None:
 
 
 class _PlanSegments(beam.DoFn):
-    def __init__(
-        self, segment_us: int, known: Mapping[str, Probed], time_limit: float, retries: bool
-    ) -> None:
+    def __init__(self, segment_us: int, time_limit: float, retries: bool) -> None:
         self._segment_us = segment_us
-        self._known = known
         self._time_limit = time_limit
         self._retries = retries
 
@@ -40,7 +38,8 @@ class _PlanSegments(beam.DoFn):
     ) -> Iterator[
         Segment | TaggedOutput[Literal["infos"], VideoInfo] | TaggedOutput[Literal["failures"], Failure]
     ]:
-        metrics.VIDEOS.inc()
+        check_stopping()
+        metrics.VIDEOS_OPENED.inc()
         for item in plan_video(video, self._probe, self._segment_us):
             if isinstance(item, Segment):
                 yield item
@@ -53,10 +52,7 @@ class _PlanSegments(beam.DoFn):
                 yield TaggedOutput(FAILURES, item)
 
     def _probe(self, video: Video) -> Probe:
-        probed = self._known.get(video.video_id)
-        if isinstance(probed, UnreadableVideoError):
-            raise probed
-        return probed or self._reader.probe(video, self._time_limit)
+        return self._reader.probe(video, self._time_limit)
 
     def teardown(self) -> None:
         self._reader.close()
@@ -65,16 +61,14 @@ class _PlanSegments(beam.DoFn):
 class PlanSegments(beam.PTransform):
     """PCollection[Video] → Segments (main), VideoInfos (`infos`), Failures (`failures`)."""
 
-    def __init__(
-        self, segment_us: int, known: Mapping[str, Probed], time_limit: float, retries: bool
-    ) -> None:
+    def __init__(self, segment_us: int, time_limit: float, retries: bool) -> None:
         """Cut every `segment_us` microseconds; 0 keeps each video whole.
 
-        known: what opening some of the videos has told already, by their id. time_limit: seconds that opening
-        another may take. retries: raise UnavailableError, for a runner that tries again.
+        time_limit: seconds that opening one may take. retries: raise UnavailableError, for a runner that
+        tries again.
         """
         super().__init__()
-        self._step = _PlanSegments(segment_us, known, time_limit, retries)
+        self._step = _PlanSegments(segment_us, time_limit, retries)
 
     def expand(self, videos: beam.PCollection[Video]) -> beam.pvalue.DoOutputsTuple:
         """Wire the step."""

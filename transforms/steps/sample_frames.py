@@ -11,6 +11,7 @@ from apache_beam.pvalue import TaggedOutput
 from schemas.elements import Failure, Sample, Segment, SegmentEnd
 from transforms.steps import metrics
 from transforms.steps.plan_segments import raise_unavailable
+from transforms.steps.stopping import check_stopping
 from transforms.video.chunks import FrameChunk
 from transforms.video.sampling import VideoReader
 
@@ -55,6 +56,7 @@ class _SampleFrames(beam.DoFn):
     ]:
         items = _Waited(self._reader.read(segment, self._fps, self._segment_timeout))
         for item in items:
+            check_stopping()
             if isinstance(item, FrameChunk):
                 yield item
             elif isinstance(item, Sample):
@@ -67,7 +69,7 @@ class _SampleFrames(beam.DoFn):
             else:
                 reached_us = segment.end_us if segment.end_us >= 0 else item.last_pts_us
                 metrics.VIDEO_MS.inc(max(0, reached_us - segment.start_us) // 1000)
-                metrics.FRAMES.inc(item.frames_read)
+                metrics.FRAMES_DECODED.inc(item.frames_read)
                 metrics.DECODE_MS.update(round(1000 * items.seconds))
                 yield TaggedOutput(ENDS, item)
 

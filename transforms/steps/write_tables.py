@@ -8,6 +8,7 @@ import apache_beam as beam
 from schemas.elements import Video
 from schemas.settings import Settings
 from transforms.steps import metrics
+from transforms.steps.stopping import check_stopping
 from transforms.tables.receipts import Receipt, write_receipts
 from transforms.tables.write import write_video
 from transforms.timelines.gather import Timeline
@@ -25,9 +26,10 @@ class _Writer(beam.DoFn):
         self._receipts: list[Receipt] = []
 
     def process(self, element: Timeline | Video) -> Iterator[str]:
+        check_stopping()
         receipt = self._write(element)
         self._receipts.append(receipt)
-        metrics.TABLES.inc()
+        metrics.VIDEOS_WRITTEN.inc()
         yield receipt["video_id"]
 
     def finish_bundle(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 import uuid
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from transforms.remote import file_systems, is_remote, join
 
 PART = "part-0.parquet"  # one video's rows of a table
 _MARKER = "made-by-affectline"
+_ABANDONED_S = 86_400
 
 
 def table_path(out: str, table: str, video_id: str) -> str:
@@ -31,7 +33,8 @@ def write_parquet(table: pa.Table, path: str, out: str, row_group_rows: int | No
         os.makedirs(scratch_folder(out), exist_ok=True)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         try:
-            pq.write_table(table, temp, row_group_size=row_group_rows, compression="zstd")
+            # Absolute: pyarrow takes a relative name with a colon for a URI.
+            pq.write_table(table, os.path.abspath(temp), row_group_size=row_group_rows, compression="zstd")
             os.replace(temp, path)
         finally:
             Path(temp).unlink(missing_ok=True)
@@ -46,7 +49,7 @@ def write_parquet(table: pa.Table, path: str, out: str, row_group_rows: int | No
 def open_parquet(path: str) -> pq.ParquetFile:
     """One Parquet file, local or remote, with just its own columns (none from the folder's name)."""
     if not is_remote(path):
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(os.path.abspath(path))
     with file_systems().open(path) as source:
         return pq.ParquetFile(pa.BufferReader(source.read()))
 
@@ -87,6 +90,27 @@ def scratch_folder(out: str) -> str:
 
 
 def clear_scratch(out: str) -> None:
-    """Remove what a run that was cut off left half written."""
-    if not is_remote(out) and os.path.exists(os.path.join(private_folder(out), _MARKER)):
+    """Remove what a run that was cut off left half written.
+
+    Far away another run may be writing, whose files get their names within minutes: those of the last day
+    stay there, and so does what lies in folders, which are of jobs.
+    """
+    if is_remote(out):
+        [found] = file_systems().match([join(scratch_folder(out), "*.parquet")])
+        limit = time.time() - _ABANDONED_S
+        if old := [file.path for file in found.metadata_list if 0 < file.last_updated_in_seconds < limit]:
+            file_systems().delete(old)
+    elif os.path.exists(os.path.join(private_folder(out), _MARKER)):
         shutil.rmtree(scratch_folder(out), ignore_errors=True)
+
+
+def job_folder(out: str, name: str) -> str:
+    """Where a job that works elsewhere keeps what it needs while it lives."""
+    return join(scratch_folder(out), "dataflow", name)
+
+
+def clear_folder(folder: str) -> None:
+    """Remove all files below a folder of another file system."""
+    [found] = file_systems().match([join(folder, "**")])
+    if found.metadata_list:
+        file_systems().delete([file.path for file in found.metadata_list])

@@ -34,7 +34,7 @@ if __name__ == "__main__":
         sys.modules[_name] = module_from_spec(_spec)
 
 from schemas.errors import UnreadableVideoError
-from transforms.video.reading import probe, read_segment
+from transforms.video.reading import length, probe, read_segment
 from transforms.video.records import HEADER, Fault, RgbImage, SampledFrame
 
 # Address space of a decoding process; an 8K stream needs 1 to 2 GB of it.
@@ -63,7 +63,10 @@ def serve() -> None:
     while True:
         request = json.loads(requests.get())
         try:
-            if request.pop("op") == "probe":
+            operation = request.pop("op")
+            if operation == "length":
+                _send(out, length(**request))
+            elif operation == "probe":
                 _send(out, probe(**request, progress=partial(_send, out)))
             else:
                 fps, size = Fraction(request.pop("fps")), tuple(request.pop("size"))

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from schemas.elements import Video
 from schemas.errors import UsageError
 from transforms.fingerprints import MISSING, is_same_content, local_fingerprint
-from transforms.remote import exists, file_systems, is_remote, local_path
+from transforms.remote import exists, file_systems, is_remote, local_path, require_file_system
 from transforms.tables.resume import video_row
 from transforms.tables.sources import canonical_uri, known_sources
 
@@ -290,6 +290,7 @@ def _local_file(path: str, root: str) -> FoundFile:
 
 
 def _match_uri(text: str) -> Iterator[FoundFile]:
+    require_file_system(text)
     glob_at = _GLOB.search(text)
     try:
         if glob_at:

@@ -30,6 +30,7 @@ from transforms.video.pixels import display_matrix, display_size, pixel_aspect, 
 from transforms.video.records import (
     FRAME_LOST,
     DecodingProgress,
+    Length,
     LostSample,
     Probe,
     SampledFrame,
@@ -60,6 +61,16 @@ SIZE_CHANGES: Final = "The picture changes its size; all of it was scaled to the
 BAD_START: Final = "The video begins with frames that do not decode; time starts at the first one that does."
 TOO_LONG: Final = "The timestamps span more samples than can be numbered; what lies beyond them was not read."
 _PICTURE_FORMATS: Final = ("image2", "webp")
+
+
+def length(path: str) -> Length:
+    """What the header of a file says, in no more time than opening it takes.
+
+    Raises:
+        UnreadableVideoError: with a sentence that says why nothing can be read.
+    """
+    with open_video(path) as (container, *_):
+        return Length(max(0, container.duration or 0))
 
 
 def probe(path: str, progress: Callable[[DecodingProgress], None] = lambda _: None) -> Probe:

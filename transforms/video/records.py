@@ -31,6 +31,13 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Length:
+    """How long a file says that it is, without a look at what it holds."""
+
+    duration_us: int  # 0 when it does not say
+
+
+@dataclass(frozen=True)
 class SampledFrame:
     """A sampled frame: upright uint8 RGB, [height, width, 3]."""
 

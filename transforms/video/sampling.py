@@ -14,8 +14,6 @@ from transforms.video.decoder import STOPPED, TIME_LIMIT_S, Decoder
 from transforms.video.records import LostSample, Probe, SampledFrame, SegmentSummary
 from transforms.video.segments import cut, planned_samples
 
-Probed = Probe | UnreadableVideoError  # what opening a video has told
-
 
 class VideoReader:
     """Opens videos: remote ones as local copies, all of them decoded in a process of its own.

@@ -351,7 +351,7 @@ def test_a_long_run_is_cancelled_with_all_it_started(tmp_path, temporary):
     with client_of(make_app(Engines(), "127.0.0.1", None)) as client:
         first = send(client, long).json()
         second = send(client, long).json()
-        wait_for(client, lambda videos: next(iter(temporary.glob("*/*/tmp/affectline-progress-*")), None))
+        wait_for(client, lambda videos: next(iter(temporary.glob("*/*/tmp/affectline-run-*")), None))
         assert client.delete(f"/api/videos/{second['id']}").status_code == 204
         assert client.delete(f"/api/videos/{first['id']}").status_code == 204
         videos = client.get("/api/videos").json()

@@ -1,97 +1,113 @@
-"""The progress line: what it counts, where it appears, and that nothing is left of it."""
+"""The progress line: what it expects, how fast it goes, and what is printed where there is no terminal."""
 
 import io
-import os
 import threading
 
 import pytest
 
 from pipeline.run import progress_line
-from pipeline.run.progress_line import watch
-from transforms.steps.progress import PROGRESS_FILE, advance, total
+from pipeline.run.progress_line import ProgressLine, watch
+from transforms.steps.progress import Events
 
 
 class Terminal(io.StringIO):
     def isatty(self):
         return True
 
-    @property
-    def last_line(self):
-        return self.getvalue().split("\r")[-1].strip()
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that the line sees, in a list of one number."""
+    now = [1000.0]
+    monkeypatch.setattr(progress_line.time, "monotonic", lambda: now[0])
+    return now
 
 
 @pytest.fixture
-def terminal():
-    return Terminal()
+def told(tmp_path):
+    """A file of events, and a function that adds to it."""
+
+    def tell(seconds, samples, faces):
+        with (tmp_path / "events").open("a") as file:
+            file.write(f"{seconds} {samples} {faces}\n")
+
+    tell.events = Events(str(tmp_path / "events"))
+    return tell
 
 
-def refreshed(terminal, bar, words):
-    """The line once it says these words; it is drawn by a thread."""
-    bar.show(*bar.reported())
-    bar._bar.refresh()
-    assert words in terminal.last_line
-    return terminal.last_line
+def test_without_a_terminal_lines_come_at_the_start_each_wave_and_every_half_minute(clock, told):
+    out, records = io.StringIO(), []
+    progress = ProgressLine(out, told.events, 4, 4_000_000, lambda event, **fields: records.append(fields))
+    progress.wave(2, 100, 2_000_000)
+    for seconds in (20, 39):  # the first twenty seconds are start-up
+        clock[0] = 1000 + seconds
+        told(10, 50, 5)
+        progress.look()
+    clock[0] = 1040
+    progress.finished(2)
+    assert out.getvalue().splitlines() == [
+        "affectline: videos to do: 4, 4 MB.",
+        "affectline: wave 1, videos: 2, about 100 s.",
+        "affectline: 20 of about 200 s of video, 0 of 4 videos, 100 samples, 10 faces; about 05:42 left.",
+        "affectline: 20 of about 200 s of video, 2 of 4 videos, 100 samples, 10 faces; about 05:42 left.",
+    ]
+    assert records[0] == {
+        "video_s": 20,
+        "expected_s": 200,
+        "videos": 0,
+        "samples": 100,
+        "faces": 10,
+        "left_s": 342,
+    }
 
 
-def test_it_counts_seconds_samples_faces_and_videos(terminal):
-    with watch(terminal, videos=3, size_bytes=400) as progress:
-        progress.wave(seconds=10.0, size_bytes=100)
-        advance(2.5, 12, 7)
-        advance(2.5, 13, 1)
-        line = refreshed(terminal, progress, "25 samples, 8 faces")
-        # Three quarters of the bytes are still unknown: 40 s in all.
-        assert "5/40 s of video" in line
-        assert "0/3 videos" in line
-        progress.finished(2)
-        progress.wave(seconds=50.0, size_bytes=300)
-        assert "5/60 s of video" in refreshed(terminal, progress, "2/3 videos")
+def test_a_line_on_a_terminal_expects_what_headers_and_sizes_say(told):
+    out = Terminal()
+    progress = ProgressLine(out, told.events, 2, 3_000_000, lambda *_, **__: None)
+    assert out.getvalue() == ""
+    with watch(progress):
+        progress.wave(1, 10, 1_000_000)
+        told(5, 25, 7)
+        progress.finished(0)
+    assert "0/30 s of video" in out.getvalue()
+    assert "5/30 s of video" in out.getvalue()
+    assert "0/2 videos, 25 samples, 7 faces" in out.getvalue()
+    assert "0/1 s" not in out.getvalue()
+    assert "affectline:" not in out.getvalue()
 
 
-def test_it_never_says_more_than_there_is(terminal):
-    with watch(terminal, videos=1, size_bytes=100) as progress:
-        progress.wave(seconds=10.0, size_bytes=100)
-        advance(11.0, 55, 0)  # the container knew less than the decoder found
-        assert "10/10 s of video" in refreshed(terminal, progress, "55 samples")
-
-
-def test_it_moves_by_itself_while_workers_work(terminal, monkeypatch):
+def test_it_moves_by_itself_while_workers_work(told, monkeypatch):
     monkeypatch.setattr(progress_line, "_REFRESH_S", 0.01)
     seen = threading.Event()
-    with watch(terminal, videos=1, size_bytes=100) as progress:
+    progress = ProgressLine(Terminal(), told.events, 1, 100, lambda *_, **__: None)
+    with watch(progress):
+        progress.wave(1, 10, 100)
         progress._bar.set_postfix_str = lambda text: seen.set() if "7 samples" in text else None
-        advance(1.0, 7, 0)
+        told(1, 7, 0)
         assert seen.wait(10)
 
 
-def test_it_is_quiet_where_nobody_sees_it():
-    log = io.StringIO()
-    with watch(log, videos=1, size_bytes=100) as progress:
-        progress.wave(seconds=10.0, size_bytes=100)
-        advance(1.0, 5, 2)
-        progress.finished(1)
-    assert log.getvalue() == ""
-
-
 @pytest.mark.parametrize("error", [None, RuntimeError])
-def test_it_leaves_nothing_behind(terminal, error):
+def test_it_leaves_nothing_behind(told, error):
+    out = Terminal()
+    progress = ProgressLine(out, told.events, 1, 100, lambda *_, **__: None)
     try:
-        with watch(terminal, videos=1, size_bytes=100):
-            path = os.environ[PROGRESS_FILE]
-            assert os.path.exists(path)
+        with watch(progress):
+            progress.wave(1, 10, 100)
             if error:
                 raise error
     except RuntimeError:
         pass
-    assert PROGRESS_FILE not in os.environ
-    assert not os.path.exists(path)
     assert not [thread for thread in threading.enumerate() if thread.name == "progress"]
-    assert terminal.last_line == ""
-    advance(1.0, 1, 1)  # nobody watches: nothing happens
+    assert out.getvalue().split("\r")[-1].strip() == ""
 
 
-def test_a_line_that_is_half_written_is_counted_when_whole(tmp_path):
-    file = tmp_path / "progress"
-    file.write_text("1.500 3 2\n2.0")
-    assert total(str(file)) == (1.5, 3, 2)
-    file.write_text("1.500 3 2\n2.000 4 1\n")
-    assert total(str(file)) == (3.5, 7, 3)
+def test_more_video_than_was_expected_is_no_error(told):
+    out = Terminal()
+    progress = ProgressLine(out, told.events, 1, 0, lambda *_, **__: None)
+    progress.wave(1, 0, 0)
+    told(5, 25, 7)
+    progress.look()
+    progress.finished(1)
+    progress.close()
+    assert "left" not in out.getvalue()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from models.crop_spec import CropSpec
 from models.detectors import Box
 from models.thread_pool import CORES_VARIABLE
-from pipeline.run.local import prepare_workers
+from pipeline.run.local import worker_environment
 from schemas.settings import Settings
 from transforms.faces.look import detect_changes
 from transforms.steps import detect_faces
@@ -150,5 +150,5 @@ def test_workers_divide_the_cores(monkeypatch, workers, share):
             patch.setenv(name, "")
             patch.delenv(name)
         patch.setattr("os.cpu_count", lambda: 6)
-        prepare_workers(workers)
-        assert [os.environ[name] for name in names[:3]] == [share, "1", "1"]
+        with worker_environment(workers):
+            assert [os.environ[name] for name in names[:3]] == [share, "1", "1"]
