@@ -183,15 +183,16 @@ def _sample_columns(samples: pa.Table) -> SampleColumns:
 def _without_doubles(samples: pa.Table) -> pa.Table:
     """Samples, in their order, of which those that only were planned give way to those that were read.
 
-    A sample's frame may lie behind the end of the segment it was planned for; then the next one reads it.
+    A sample's frame may lie in the segment after the one it was planned for, or by a tick in the one before.
     """
     status = np.array(samples["status"].to_pylist(), dtype=object)
     unread = status == UNREAD
     read = samples.filter(pa.array(~unread))
     later = np.searchsorted(read["pts_us"].to_numpy(), samples["pts_us"].to_numpy())
-    # The first sample that was read from that time on.
-    following = np.append(read["sample"].to_numpy(), np.iinfo(np.int32).max)[later]
-    kept = ~unread | (samples["sample"].to_numpy() < following)
+    # Of those that were read, the last before each one's time and the first from it on.
+    sample, bounds = samples["sample"].to_numpy(), [-1, *read["sample"].to_pylist(), np.iinfo(np.int32).max]
+    before, following = np.array(bounds)[later], np.array(bounds)[later + 1]
+    kept = ~unread | ((before < sample) & (sample < following))
     status[unread] = DECODE_ERROR
     at = samples.schema.get_field_index("status")
     named = samples.set_column(at, "status", pa.array(status.tolist(), pa.string()))

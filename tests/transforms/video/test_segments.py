@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemas.elements import UNREAD, Sample, Segment, Video
 from transforms.tables.blocks import make_block, read_samples
 from transforms.timelines.gather import _sample_columns
-from transforms.video.clock import sample_number
+from transforms.video.clock import Sampling
 from transforms.video.segments import planned_samples
 
 VIDEO = Video("clip-0123456789", "/videos/clip.mp4", "1-2", 1)
@@ -36,8 +36,10 @@ def test_samples_lie_on_the_grid_of_the_stretch():
     fps=st.sampled_from([Fraction(5), Fraction(2), Fraction(30_000, 1001)]),
     cuts=st.lists(st.integers(1, 5_000_000), max_size=4, unique=True),
     lost=st.sets(st.integers(0, 4)),
+    tolerance=st.sampled_from([0, 500]),
 )
-def test_each_sample_comes_once_and_in_order_whatever_is_lost(steps, fps, cuts, lost):
+def test_each_sample_comes_once_and_in_order_whatever_is_lost(steps, fps, cuts, lost, tolerance):
+    sampling = Sampling(fps / 1_000_000, Fraction(tolerance))
     times = np.cumsum([0, *steps]).tolist()
     edges = [0, *sorted(cuts), -1]
     rows = []
@@ -48,7 +50,7 @@ def test_each_sample_comes_once_and_in_order_whatever_is_lost(steps, fps, cuts, 
             continue
         for before, time in zip([None, *times], times, strict=False):
             if time >= start and (end < 0 or time < end):
-                sample = sample_number(before, time, fps / 1_000_000)
+                sample = sampling.number(before, time)
                 if sample is not None:
                     rows.append(Sample(VIDEO.video_id, sample, time, "no_face", 0, b""))
     if not rows:
