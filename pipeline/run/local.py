@@ -95,6 +95,9 @@ def run_wave(
 
     def run(execution: Execution) -> PipelineResult:
         pipeline = beam.Pipeline(FnApiRunner(default_environment=environment), options)
+        # Into the run's own folder, which goes also where Beam is not left the time to clear up.
+        os.rmdir(pipeline.local_tempdir)
+        pipeline.local_tempdir = tempfile.mkdtemp(dir=os.environ.get("TMPDIR"))
         emotion_timelines(pipeline | "FindVideos" >> beam.Create(videos), settings, model, execution)
         result = pipeline.run()
         result.wait_until_finish()

@@ -43,8 +43,8 @@ class _Bar(tqdm):
     @property
     def format_dict(self) -> dict[str, Any]:
         """What the line is made of."""
-        made: dict[str, Any] = super().format_dict | {"rate": self._pace.rate}
-        return made
+        made_of: dict[str, Any] = super().format_dict
+        return made_of | {"rate": self._pace.rate}
 
 
 class ProgressLine:

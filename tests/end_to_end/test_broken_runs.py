@@ -91,9 +91,7 @@ def test_a_disk_that_fills_up_under_worker_processes_is_said(videos, untrained_m
     if process.returncode == 77 or "unshare" in process.stderr:
         pytest.skip("needs the right to mount a file system")
     assert process.returncode == 1
-    assert process.stderr.endswith("
-" + FULL.format(tmp_path / "out") + "there is room.
-")
+    assert process.stderr.endswith("\n" + FULL.format(tmp_path / "out") + "there is room.\n")
     assert process.stdout == ""  # no finished video
 
 
