@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from schemas.emotions import EMOTIONS, canonical_emotion, emotion_columns
 from schemas.errors import UsageError
 
+WHOLE: Final = "all"  # the usage of data that is not split
+_VOTES: Final = tuple(f"ferplus_{emotion}" for emotion in EMOTIONS)
 _MIN_VOTES = 5  # of ten taggers, below which FER+ does not say what a face shows
 
 
@@ -24,18 +26,20 @@ class LabelledFaces:
     images: uint8 [N, H, W, 1], grey, or [N, H, W, 3], RGB; FER2013's own are [N, 48, 48, 1].
     fer2013: int64 [N], index into EMOTIONS of the label that FER2013 gives, or another data set.
     votes: float32 [N, 7], FER+ votes for each of EMOTIONS; a row of zeros where no tagger saw any.
+    ids: str [N], what the data set calls each picture.
     """
 
     images: np.ndarray
     fer2013: np.ndarray
     votes: np.ndarray
+    ids: np.ndarray
 
     def __len__(self) -> int:
         return len(self.images)
 
     def take(self, rows: np.ndarray) -> "LabelledFaces":
         """The faces at these positions, or where this mask holds."""
-        return LabelledFaces(self.images[rows], self.fer2013[rows], self.votes[rows])
+        return LabelledFaces(self.images[rows], self.fer2013[rows], self.votes[rows], self.ids[rows])
 
     def without(self, others: Iterable["LabelledFaces"]) -> "LabelledFaces":
         """Less the faces whose very picture is in one of the others."""
@@ -56,40 +60,97 @@ class LabelledFaces:
         return classes
 
 
-def read_parquet(path: Path, usage: str) -> LabelledFaces:
-    """The faces of one usage (such as Training or PublicTest) of a FER2013 Parquet file.
+def read_parquet(path: Path, usage: str, size: int = 48, channels: int = 1) -> LabelledFaces:
+    """The faces of one usage (such as Training or PublicTest) of a Parquet file, fitted by `fit_picture`.
 
-    The file has the columns usage, image (an encoded 48x48 grey picture), fer2013_label, and a vote
-    count ferplus_CLASS for each of the ten FER+ answers.
+    The file has the columns image (an encoded picture of any size) and label, or fer2013_label; perhaps
+    usage, image_id, and FER+'s vote counts ferplus_CLASS for each of EMOTIONS. Without usage all of it is
+    one part, "all".
 
-    Raises UsageError when the file has other columns, no such usage, or a picture of another size.
+    Raises UsageError when the file has other columns, no such usage, or a picture or a label that cannot
+    be read, naming it.
     """
     known = parquet_usages(path)
     if usage not in known:
         raise UsageError(f"'{path}' has no pictures of usage '{usage}'; it has {', '.join(known)}.")
-    vote_columns = [f"ferplus_{emotion}" for emotion in EMOTIONS]
-    columns = ["image", "fer2013_label", *vote_columns]
-    table = pq.read_table(path, columns=columns, filters=[("usage", "=", usage)])
+    names = pq.read_schema(path).names
+    votes = _VOTES if {*_VOTES} & {*names} else ()
+    ids = ("image_id",) if "image_id" in names else ()
+    rows = [("usage", "=", usage)] if "usage" in names else None
+    label = _label_column(names)
+    table = pq.read_table(path, columns=["image", label, *votes, *ids], filters=rows)
+    called = table["image_id"].to_pylist() if ids else range(len(table))
     return LabelledFaces(
-        images=np.stack([_decode(data) for data in table["image"].to_pylist()])[..., None],
-        fer2013=np.array(
-            [EMOTIONS.index(canonical_emotion(label)) for label in table["fer2013_label"].to_pylist()],
-            dtype=np.int64,
+        images=np.stack(
+            [
+                fit_picture(_decode(data, path, name), size, channels)
+                for data, name in zip(table["image"].to_pylist(), called, strict=True)
+            ]
         ),
-        votes=np.stack([table[name].to_numpy() for name in vote_columns], axis=1).astype(np.float32),
+        fer2013=np.array([_class_index(label, path) for label in table[label].to_pylist()], np.int64),
+        votes=np.stack([table[name].to_numpy() for name in votes], axis=1).astype(np.float32)
+        if votes
+        else np.zeros((len(table), len(EMOTIONS)), np.float32),
+        ids=np.array([str(name) for name in called]),
     )
 
 
 def parquet_usages(path: Path) -> list[str]:
-    """The usages in a FER2013 Parquet file, sorted. Raises UsageError when it is none."""
+    """The usages in a Parquet file of labelled faces, sorted. Raises UsageError when it is none."""
     try:
-        schema = pq.read_schema(path)
+        names = pq.read_schema(path).names
     except (OSError, pa.ArrowInvalid) as error:
-        raise UsageError(f"'{path}' cannot be read as Parquet; give the FER2013 Parquet file.") from error
-    columns = ["usage", "image", "fer2013_label", *(f"ferplus_{emotion}" for emotion in EMOTIONS)]
-    if missing := [name for name in columns if name not in schema.names]:
+        raise UsageError(f"'{path}' cannot be read as Parquet; give a file of labelled faces.") from error
+    votes = _VOTES if {*_VOTES} & {*names} else ()
+    if missing := [name for name in ("image", _label_column(names), *votes) if name not in names]:
         raise UsageError(f"'{path}' lacks the columns {', '.join(missing)}.")
+    if "usage" not in names:
+        return [WHOLE]
     return sorted(set(pq.read_table(path, columns=["usage"])["usage"].to_pylist()))
+
+
+def _label_column(names: Sequence[str]) -> str:
+    return "fer2013_label" if "fer2013_label" in names else "label"
+
+
+def _class_index(label: str, path: Path) -> int:
+    try:
+        return EMOTIONS.index(canonical_emotion(label))
+    except ValueError as error:
+        raise UsageError(
+            f"'{path}' has a label '{label}', which is none of {', '.join(EMOTIONS)}; rename it or leave "
+            "its pictures out."
+        ) from error
+
+
+def _decode(data: bytes, path: Path, name: object) -> np.ndarray:
+    """RGB uint8 [H, W, 3]."""
+    encoded = np.frombuffer(data, np.uint8)
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    if image is None:
+        raise UsageError(f"The picture {name} in '{path}' cannot be read; leave it out.")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def fit_picture(image: np.ndarray, size: int, channels: int) -> np.ndarray:
+    """A face picture as `models.classifier.make_crop` would cut it out: squared, then resized.
+
+    image: uint8 [H, W], [H, W, 1] or [H, W, 3], RGB; a shorter side is filled up by repeating its border.
+
+    Returns uint8 [size, size, channels], grey or RGB.
+    """
+    if image.ndim == 3 and image.shape[2] == 3 and channels == 1:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    elif (image.ndim == 2 or image.shape[2] == 1) and channels == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    height, width = image.shape[:2]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    square = cv2.copyMakeBorder(
+        image, top, side - height - top, left, side - width - left, cv2.BORDER_REPLICATE
+    )
+    interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    return cv2.resize(square, (size, size), interpolation=interpolation).reshape(size, size, channels)
 
 
 def read_training(path: Path) -> LabelledFaces:
@@ -110,15 +171,6 @@ def held_out_rows(images: np.ndarray, fraction: float) -> np.ndarray:
     # By tenths first, so that a tenth is the very one that the shipped weights were not trained on.
     places = ((digest[0] % 10 + int.from_bytes(digest[1:8]) / 2**56) / 10 for digest in digests)
     return np.array([place < fraction for place in places], dtype=bool)
-
-
-def _decode(data: bytes) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if image is None or image.shape != (48, 48):
-        raise UsageError(
-            "The data set holds a picture that is not 48x48 pixels; give the FER2013 Parquet file."
-        )
-    return image
 
 
 def soft_targets(faces: LabelledFaces, labels: str) -> tuple[np.ndarray, np.ndarray]:

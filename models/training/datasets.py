@@ -1,11 +1,12 @@
 """Data sets in the three forms that emotion data comes in, read as a model wants its pictures.
 
-A FER2013 Parquet file; a folder of pictures, one folder a class, perhaps below train/, validation/ and
-test/; or FER2013's own fer2013.csv, with FER+'s fer2013new.csv beside it.
+A Parquet file, FER2013's or another with columns for label and image; a folder of pictures, one folder a
+class, perhaps below train/, validation/ and test/; or FER2013's own fer2013.csv, with
+FER+'s fer2013new.csv beside it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from models.training.data import LabelledFaces, parquet_usages, read_parquet
+from models.training.data import WHOLE, LabelledFaces, fit_picture, parquet_usages, read_parquet
 from schemas.emotions import EMOTIONS, canonical_emotion
 from schemas.errors import UsageError
 
@@ -21,7 +22,6 @@ from schemas.errors import UsageError
 _TRAINING: Final = ("Training", "train", "training")
 _VALIDATION: Final = ("validation", "val", "valid")
 _TEST: Final = ("PublicTest", "test", "testing", "PrivateTest")
-_WHOLE: Final = "all"  # a folder that is not split
 
 _PICTURES: Final = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _FERPLUS_FILE: Final = "fer2013new.csv"
@@ -41,7 +41,7 @@ def list_usages(path: Path) -> list[str]:
     if path.is_dir():
         folders = _folders(path)
         parts = {*_TRAINING, *_VALIDATION, *_TEST} & {folder.name for folder in folders}
-        return sorted(parts) or [_WHOLE]
+        return sorted(parts) or [WHOLE]
     if path.suffix.lower() == ".csv":
         return sorted(set(_read_csv(path, ["Usage"])["Usage"]))
     return parquet_usages(path)
@@ -67,11 +67,12 @@ def read_usage(path: Path, usage: str, size: int, channels: int, votes: Path | N
     if votes is not None and path.suffix.lower() != ".csv":
         raise UsageError(f"FER+ votes from '{votes}' belong to a fer2013.csv, not to '{path}'.")
     if path.is_dir():
-        return _read_folder(path if usage == _WHOLE else path / usage, size, channels)
-    is_csv = path.suffix.lower() == ".csv"
-    faces = _read_fer2013_csv(path, usage, votes) if is_csv else read_parquet(path, usage)
-    pictures = np.stack([fit_picture(image, size, channels) for image in faces.images])
-    return LabelledFaces(pictures, faces.fer2013, faces.votes)
+        return _read_folder(path if usage == WHOLE else path / usage, size, channels)
+    if path.suffix.lower() == ".csv":
+        faces = _read_fer2013_csv(path, usage, votes)
+        pictures = np.stack([fit_picture(image, size, channels) for image in faces.images])
+        return replace(faces, images=pictures)
+    return read_parquet(path, usage, size, channels)
 
 
 def read_splits(path: Path, size: int, channels: int, votes: Path | None = None) -> Splits:
@@ -81,7 +82,7 @@ def read_splits(path: Path, size: int, channels: int, votes: Path | None = None)
     that learned them. Raises UsageError as `read_usage` does, and when there is nothing to train on.
     """
     usages = list_usages(path)
-    training = _first((*_TRAINING, _WHOLE), usages)
+    training = _first((*_TRAINING, WHOLE), usages)
     if training is None:
         raise UsageError(f"'{path}' has no part to train on; it has {', '.join(usages)}.")
 
@@ -91,27 +92,6 @@ def read_splits(path: Path, size: int, channels: int, votes: Path | None = None)
     validation, test = read(_first(_VALIDATION, usages)), read(_first(_TEST, usages))
     faces = read_usage(path, training, size, channels, votes)
     return Splits(faces.without([part for part in (validation, test) if part]), validation, test)
-
-
-def fit_picture(image: np.ndarray, size: int, channels: int) -> np.ndarray:
-    """A face picture as `models.classifier.make_crop` would cut it out: squared, then resized.
-
-    image: uint8 [H, W], [H, W, 1] or [H, W, 3], RGB; a shorter side is filled up by repeating its border.
-
-    Returns uint8 [size, size, channels], grey or RGB.
-    """
-    if image.ndim == 3 and image.shape[2] == 3 and channels == 1:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    elif (image.ndim == 2 or image.shape[2] == 1) and channels == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
-    height, width = image.shape[:2]
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    square = cv2.copyMakeBorder(
-        image, top, side - height - top, left, side - width - left, cv2.BORDER_REPLICATE
-    )
-    interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    return cv2.resize(square, (size, size), interpolation=interpolation).reshape(size, size, channels)
 
 
 def _first(names: tuple[str, ...], present: list[str]) -> str | None:
@@ -124,7 +104,7 @@ def _folders(path: Path) -> list[Path]:
 
 def _read_folder(path: Path, size: int, channels: int) -> LabelledFaces:
     """Pictures by class; two spellings of one class may stand side by side."""
-    pictures, labels = [], []
+    pictures, labels, names = [], [], []
     for folder in _folders(path):
         try:
             label = EMOTIONS.index(canonical_emotion(folder.name))
@@ -137,10 +117,11 @@ def _read_folder(path: Path, size: int, channels: int) -> LabelledFaces:
             if file.suffix.lower() in _PICTURES:
                 pictures.append(fit_picture(_read_picture(file), size, channels))
                 labels.append(label)
+                names.append(f"{folder.name}/{file.name}")
     if not pictures:
         raise UsageError(f"'{path}' holds no pictures in folders named after classes, such as happy/1.png.")
     votes = np.zeros((len(labels), len(EMOTIONS)), np.float32)
-    return LabelledFaces(np.stack(pictures), np.array(labels, np.int64), votes)
+    return LabelledFaces(np.stack(pictures), np.array(labels, np.int64), votes, np.array(names))
 
 
 def _read_picture(file: Path) -> np.ndarray:
@@ -186,7 +167,7 @@ def _read_fer2013_csv(path: Path, usage: str, votes: Path | None) -> LabelledFac
         pictures = np.array([_parse_pixels(text) for text in chosen["pixels"]])
     except (ValueError, OverflowError) as error:
         raise UsageError(wrong) from error
-    return LabelledFaces(pictures, labels, counts[rows])
+    return LabelledFaces(pictures, labels, counts[rows], np.array([f"row {row}" for row in rows]))
 
 
 def _parse_pixels(text: str) -> np.ndarray:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,14 +50,17 @@ _COLUMNS: Final = (
 class Measurement:
     """A model's answers to one part of the data, against one kind of labels.
 
-    labels: "fer2013" or "ferplus"; "own" for data that knows no FER+ votes. truth: int [N], indexes into
-    classes. probabilities: float [N, K]. figures: as `score` gives them.
+    labels: "fer2013" or "ferplus"; "own" for data that knows no FER+ votes. rows: int [N], places in
+    the part. ids: str [N], what the data calls the pictures. truth: int [N], indexes into classes.
+    probabilities: float [N, K]. figures: as `score` gives them.
     """
 
     model: str
     part: str
     labels: str
     classes: tuple[str, ...]
+    rows: np.ndarray
+    ids: np.ndarray
     truth: np.ndarray
     probabilities: np.ndarray
     figures: dict[str, Any]
@@ -83,7 +87,15 @@ def evaluate(classifier: Classifier, model: str, faces: LabelledFaces, part: str
             figures = score(truth[known], probabilities[known], classifier.spec.classes)
             measured.append(
                 Measurement(
-                    model, part, name, classifier.spec.classes, truth[known], probabilities[known], figures
+                    model,
+                    part,
+                    name,
+                    classifier.spec.classes,
+                    np.flatnonzero(known),
+                    faces.ids[known],
+                    truth[known],
+                    probabilities[known],
+                    figures,
                 )
             )
     if not measured:
@@ -210,6 +222,28 @@ def as_text(measured: Sequence[Measurement]) -> str:
         confusion = pd.DataFrame(each.figures["confusion"], index=each.classes, columns=each.classes)
         sections.append(f"{each.title}\n\n{report}\ntrue \\ predicted\n{confusion.to_string()}")
     return "\n\n\n".join(sections)
+
+
+def predictions(measured: Sequence[Measurement]) -> pd.DataFrame:
+    """A row for each model and picture that was measured.
+
+    Columns: model, part, image_id, true_LABELS for each kind of labels (None where they say nothing),
+    predicted, and the probability of each class that any of the models knows.
+    """
+    kinds = list(dict.fromkeys(f"true_{each.labels}" for each in measured))
+    classes = [name for name in EMOTIONS if any(name in each.classes for each in measured)]
+    tables = []
+    for model, of_model in groupby(measured, key=lambda each: each.model):
+        table = pd.DataFrame()
+        for each in of_model:
+            names = np.array(each.classes)
+            answers = pd.DataFrame(each.probabilities, index=each.rows, columns=names)
+            answers["model"], answers["part"], answers["image_id"] = model, each.part, each.ids
+            answers[f"true_{each.labels}"] = names[each.truth]
+            answers["predicted"] = names[each.probabilities.argmax(axis=1)]
+            table = table.combine_first(answers)
+        tables.append(table)
+    return pd.concat(tables).reindex(columns=["model", "part", "image_id", *kinds, "predicted", *classes])
 
 
 def write_evaluation(measured: Sequence[Measurement], out: Path) -> None:

@@ -85,6 +85,14 @@ def train(
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for confusion matrices and reliability plots, and the figures as text and JSON.",
 )
+@click.option(
+    "--predictions",
+    cls=Grouped,
+    group="Output",
+    metavar="FILE.csv",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File for the answer to every picture: true and predicted class, probabilities.",
+)
 @debug_option
 def evaluate(
     names: tuple[str, ...],
@@ -93,6 +101,7 @@ def evaluate(
     usage: str | None,
     as_json: bool,
     output: Path | None,
+    predictions: Path | None,
 ) -> None:
     """Measure saved models on labelled faces, and set them side by side."""
     with needs_train_extra():
@@ -101,6 +110,9 @@ def evaluate(
     measured = evaluation.evaluate_all(names, data, usage, votes)
     if output:
         evaluation.write_evaluation(measured, output)
+    if predictions:
+        predictions.parent.mkdir(parents=True, exist_ok=True)
+        evaluation.predictions(measured).to_csv(predictions, index=False, float_format="%.6f")
     click.echo(evaluation.as_json(measured) if as_json else evaluation.as_text(measured))
 
 

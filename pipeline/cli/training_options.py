@@ -101,7 +101,7 @@ def data_options(command: Callable[..., None]) -> Callable[..., None]:
             group="Data",
             required=True,
             type=path,
-            help="FER2013 Parquet file, fer2013.csv, or folder of pictures, one folder a class "
+            help="Parquet file (label, image), fer2013.csv, or folder of pictures, one folder a class "
             "(perhaps below train/, validation/ and test/).",
         ),
         click.option(

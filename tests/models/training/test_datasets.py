@@ -10,8 +10,8 @@ from models.classify.crop import make_crop
 from models.classify.spec import ModelSpec
 from models.crop_spec import CropSpec
 from models.detectors import FaceFrame
-from models.training.data import LabelledFaces, hard_labels, read_parquet, targets_for
-from models.training.datasets import fit_picture, list_usages, measured_usage, read_splits, read_usage
+from models.training.data import LabelledFaces, fit_picture, hard_labels, read_parquet, targets_for
+from models.training.datasets import list_usages, measured_usage, read_splits, read_usage
 from schemas.emotions import EMOTIONS
 from tests.helpers.tiny_faces import write_faces
 
@@ -193,7 +193,12 @@ def test_a_picture_is_cut_as_the_pipeline_cuts_faces(tmp_path, shape, channels):
 
 def faces_with(votes, fer2013):
     count = len(votes)
-    return LabelledFaces(np.zeros((count, 2, 2, 1), np.uint8), np.array(fer2013), np.array(votes, np.float32))
+    return LabelledFaces(
+        np.zeros((count, 2, 2, 1), np.uint8),
+        np.array(fer2013),
+        np.array(votes, np.float32),
+        np.arange(count).astype(str),
+    )
 
 
 def test_two_classes_leave_the_other_pictures_out():

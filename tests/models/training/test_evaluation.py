@@ -8,17 +8,32 @@ from dataclasses import replace
 import cv2
 import keras
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 import models.training
-from models.training.evaluation import evaluate_all, expected_calibration_error, score, write_evaluation
+from models.training.data import fit_picture
+from models.training.datasets import list_usages, read_usage
+from models.training.evaluation import (
+    Measurement,
+    evaluate_all,
+    expected_calibration_error,
+    predictions,
+    score,
+    write_evaluation,
+)
 from models.training.training import calibrated
 from pipeline.cli.main import main
 from schemas.emotions import EMOTIONS
+from schemas.errors import UsageError
 from tests.helpers.tiny_faces import write_faces
 from tests.helpers.tiny_model import save_untrained_model
 from tests.helpers.tiny_networks import TWO
+
+PIXEL = cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes()
 
 
 def answers(predicted, sure=0.7):
@@ -194,3 +209,83 @@ def test_without_scikit_learn_the_command_says_what_to_install(model, data, monk
     result = run("--model", model, "--data", data)
     assert result.exit_code == 2
     assert "pip install 'affectline[train]'" in result.stderr
+
+
+def test_answers_picture_by_picture(model, two, data, tmp_path):
+    out = tmp_path / "new" / "answers.csv"
+    result = run("--model", model, "--model", two, "--data", data, "--predictions", out, "--json")
+    by_labels = {each["labels"]: each for each in json.loads(result.stdout) if each["model"] == str(model)}
+    table = pd.read_csv(out)
+    truths = ["true_fer2013", "true_ferplus"]
+    assert list(table.columns) == ["model", "part", "image_id", *truths, "predicted", *EMOTIONS]
+    mine = table[table["model"] == str(model)]
+    assert mine["image_id"].tolist() == list(range(96, 136))  # of PublicTest, in its order
+    assert (mine["part"] == "PublicTest").all()
+    for labels in ("fer2013", "ferplus"):
+        right = (mine[f"true_{labels}"] == mine["predicted"]).mean()
+        assert right == pytest.approx(by_labels[labels]["accuracy"])
+    np.testing.assert_allclose(mine[[*EMOTIONS]].sum(axis=1), 1, atol=1e-5)
+    assert (mine[[*EMOTIONS]].idxmax(axis=1) == mine["predicted"]).all()
+    others = table[table["model"] == str(two)]
+    assert others["angry"].isna().all()
+    assert set(others["predicted"]) <= {"happy", "sad"}
+
+
+def test_a_picture_without_one_of_the_labels_is_in_the_table_all_the_same():
+    classes = ("happy", "sad")
+    sure = np.array([[0.9, 0.1], [0.2, 0.8]])
+    both = Measurement(
+        "m", "p", "fer2013", classes, np.arange(2), np.array(["a", "b"]), np.arange(2), sure, {}
+    )
+    one = replace(
+        both,
+        labels="ferplus",
+        rows=both.rows[1:],
+        ids=both.ids[1:],
+        truth=both.truth[:1],
+        probabilities=sure[1:],
+    )
+    table = predictions([both, one])
+    assert table["image_id"].tolist() == ["a", "b"]
+    assert table["true_fer2013"].tolist() == ["happy", "sad"]
+    assert table["true_ferplus"].isna().tolist() == [True, False]
+    assert table["true_ferplus"].iloc[1] == "happy"
+    assert table["predicted"].tolist() == ["happy", "sad"]
+    np.testing.assert_array_equal(table[[*classes]], sure)
+
+
+def test_pictures_of_any_size_and_colour_in_a_parquet_file(two, tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, shape).astype(np.uint8) for shape in ((72, 72, 3), (30, 40), (48, 48))]
+    columns = {
+        "image_id": ["x", "y", "z"],
+        "label": ["happiness", "sad", "neutral"],
+        "image": [cv2.imencode(".png", picture)[1].tobytes() for picture in pictures],
+    }
+    path = tmp_path / "web.parquet"
+    pq.write_table(pa.table(columns), path)
+    assert list_usages(path) == ["all"]
+    faces = read_usage(path, "all", 64, 1)
+    assert faces.ids.tolist() == ["x", "y", "z"]
+    for face, picture in zip(faces.images, pictures, strict=True):
+        rgb = picture[..., ::-1] if picture.ndim == 3 else picture
+        np.testing.assert_array_equal(face, fit_picture(rgb, 64, 1))
+    [measured] = evaluate_all([str(two)], path)
+    assert (measured.part, measured.labels, measured.ids.tolist()) == ("all", "own", ["x", "y"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"image": [b"x"], "label": ["happy"]}, "The picture 0 in .* cannot be read"),
+        ({"image": [b""], "label": ["happy"], "image_id": ["a"]}, "The picture a in .* cannot be read"),
+        ({"image": [PIXEL], "label": ["smug"]}, "a label 'smug', which is none of angry"),
+        ({"image": [PIXEL]}, "lacks the columns label"),
+        ({"label": ["happy"]}, "lacks the columns image"),
+        ({"image": [PIXEL], "label": ["sad"], "ferplus_sad": [1]}, "lacks the columns ferplus_angry"),
+    ],
+)
+def test_a_parquet_file_that_cannot_be_read_says_why(tmp_path, columns, message):
+    pq.write_table(pa.table(columns), tmp_path / "bad.parquet")
+    with pytest.raises(UsageError, match=message):
+        read_usage(tmp_path / "bad.parquet", "all", 48, 1)

@@ -28,7 +28,12 @@ def data(tmp_path_factory):
 def faces_with(votes, fer2013=None):
     count = len(votes)
     labels = np.zeros(count, np.int64) if fer2013 is None else np.array(fer2013)
-    return LabelledFaces(np.zeros((count, 48, 48, 1), np.uint8), labels, np.array(votes, np.float32))
+    return LabelledFaces(
+        np.zeros((count, 48, 48, 1), np.uint8),
+        labels,
+        np.array(votes, np.float32),
+        np.arange(count).astype(str),
+    )
 
 
 def test_reading_keeps_pictures_labels_and_votes_together(data):
