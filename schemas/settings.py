@@ -24,6 +24,7 @@ class Settings:
     min_face: float = defaults.MIN_FACE  # of the frame's shorter side
     model: str = defaults.MODEL  # a shipped name, or the path of a .keras file
     model_sha256: str = ""
+    model_head: str | None = None  # of a file with several
     classes: tuple[str, ...] = EMOTIONS  # that the model knows, in the order of its probabilities
     prior: tuple[float, ...] | None = None  # the shares of them that it assumes; None: even ones
     smoothing: str = defaults.SMOOTHING
@@ -66,6 +67,8 @@ class Settings:
         # The model's file decides its classes and its prior too.
         for name in ("model", "classes", "prior", "detector_weights", "smoothing", "window_s"):
             del deciding[name]
+        if self.model_head is None:  # as before files had several
+            del deciding["model_head"]
         if self.appearance:  # as before there was a choice
             del deciding["appearance"]
         return deciding

@@ -78,7 +78,7 @@ RESNET48 = Architecture(
     parameters=3_219_879,
     trainable_parameters=3_214_823,
     crop=FER2013_CROP,
-    # From random weights; models/training/train_weights.py is how the shipped ones were made.
+    # From random weights; models/training/train_ferplus.py is how the shipped ones began.
     recipe=Recipe(
         phases=(
             Phase(

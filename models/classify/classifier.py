@@ -36,7 +36,10 @@ def load_network(model: ModelRef) -> Any:
 
     import models.classify.output  # noqa: F401 - registers the output layer that the file names
 
-    return keras.models.load_model(model.path, compile=False, safe_mode=True)
+    network = keras.models.load_model(model.path, compile=False, safe_mode=True)
+    if model.head is None:
+        return network
+    return keras.Model(network.input, network.get_layer(model.head).output, name=network.name)
 
 
 # One full batch, uint8 [N, H, W, C], to probabilities float32 [N, K]; may be called from several threads.
@@ -71,9 +74,10 @@ def _keras_run(model: ModelRef, in_half: bool) -> _Run:
     return lambda pixels: graph(len(pixels))(tf.constant(pixels)).numpy()
 
 
-def _litert_run(content: bytes) -> _Run:
+def _litert_run(content: bytes, columns: tuple[int, int]) -> _Run:
     with zipfile.ZipFile(BytesIO(content)) as archive:
-        return LitertNetwork(archive.read(MEMBER))
+        network = LitertNetwork(archive.read(MEMBER))
+    return lambda pixels: network(pixels)[:, slice(*columns)]
 
 
 class Classifier:
@@ -95,7 +99,9 @@ class Classifier:
         self._on_gpu = has_gpu()
         self.batch_sizes: tuple[int, ...] = (batch_size,) if self._on_gpu else CPU_BATCH_SIZES
         self._run = (
-            _litert_run(content) if spec.litert and not self._on_gpu else _keras_run(model, self._on_gpu)
+            _litert_run(content, spec.litert)
+            if spec.litert and not self._on_gpu
+            else _keras_run(model, self._on_gpu)
         )
 
     def warm_up(self) -> None:

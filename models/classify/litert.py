@@ -1,7 +1,8 @@
 """A saved model's second form, for processors: LiteRT with weights in 8 bits.
 
 It stands beside the first in the same file, and is several times faster on a CPU; see
-docs/faces.md for speed and differences. The values between layers are put into 8 bits too, picture by
+docs/faces.md for speed and differences. It gives the probabilities of the file's heads side by side, in the
+order of the layers. The values between layers are put into 8 bits too, picture by
 picture, so an answer has the same bits whatever else is in the batch.
 """
 
@@ -21,14 +22,16 @@ def add_litert(path: Path) -> None:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    import models.classify.output  # noqa: F401 - registers the output layer that the file names
+    from models.classify.output import ClassProbabilities
 
     with zipfile.ZipFile(path) as archive:
         if MEMBER in archive.namelist():
             raise ValueError(f"'{path}' has its LiteRT form already; save the model anew to replace it.")
     model = keras.models.load_model(path, compile=False, safe_mode=True)
+    heads = [layer.output for layer in model.layers if isinstance(layer, ClassProbabilities)]
+    answers = keras.Model(model.input, heads)
     graph = tf.function(
-        lambda pixels: model(tf.cast(pixels, tf.float32), training=False),
+        lambda pixels: tf.concat(answers(tf.cast(pixels, tf.float32), training=False), axis=1),
         input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)],
     )
     converter = tf.lite.TFLiteConverter.from_concrete_functions(

@@ -25,7 +25,10 @@ class ClassProbabilities(keras.layers.Layer):
     that the probabilities assume; without a `prior` there is none. Both are settings of the layer and
     no weights, so that a saved model has exactly the parameters of its architecture. The other settings
     change nothing here: they stand in the file so that it alone tells its classes, how to cut out its
-    faces, and how its confidence falls with their sharpness (see `models.classifier`).
+    faces, how its confidence falls with their sharpness (see `models.classify.classifier`), and the shares
+    of the heads whose logits were joined into its own.
+
+    A network with several of them has several heads, each called by the name of its layer.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class ClassProbabilities(keras.layers.Layer):
         crop: dict[str, float],
         prior: dict[str, list[float]] | None = None,
         softening: dict[str, float] | None = None,
+        joined: dict[str, float] | None = None,
         **kwargs: object,
     ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -45,6 +49,7 @@ class ClassProbabilities(keras.layers.Layer):
         self.crop = dict(crop)
         self.prior = prior and dict(prior)
         self.softening = softening and dict(softening)
+        self.joined = joined and dict(joined)
 
     def call(self, logits: keras.KerasTensor) -> keras.KerasTensor:
         """Probabilities, one for each class; rows sum to 1."""
@@ -63,4 +68,5 @@ class ClassProbabilities(keras.layers.Layer):
             "crop": self.crop,
             "prior": self.prior,
             "softening": self.softening,
+            "joined": self.joined,
         }

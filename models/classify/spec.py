@@ -3,13 +3,14 @@
 import hashlib
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from models.classify.litert import MEMBER
 from models.classify.sharpness import Softening
-from models.classify.shipped import SHA256
+from models.classify.shipped import FILES, SHA256
 from models.classify.trust import unknown_classes
 from models.crop_spec import CropSpec
 from schemas.emotions import EMOTIONS
@@ -24,8 +25,9 @@ class ModelSpec:
 
     classes: in the order of its probabilities.
     channels: 1 for grey, 3 for RGB. prior: the shares of the classes that its probabilities assume;
-    None: unknown. softening: None where confidence does not depend on sharpness. litert: whether the
-    file holds the form that runs fast on a CPU.
+    None: unknown. softening: None where confidence does not depend on sharpness. litert: the columns,
+    from one up to another, of its probabilities in what the form that runs fast on a CPU gives; None where
+    the file does not hold that form.
     """
 
     architecture: str
@@ -35,7 +37,7 @@ class ModelSpec:
     crop: CropSpec
     prior: tuple[float, ...] | None
     softening: Softening | None
-    litert: bool
+    litert: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,14 @@ class ModelRef:
     """A saved model, as it travels to whoever will load it.
 
     name: as asked for. location: where it is loaded from, a shipped name, a path or a URI. sha256: hex
-    digest of the file, which must not change meanwhile.
+    digest of the file, which must not change meanwhile. head: which of the file's answers it is; None where
+    the file has only one.
     """
 
     name: str
     location: str
     sha256: str
+    head: str | None
     spec: ModelSpec
 
     @property
@@ -69,7 +73,8 @@ class ModelRef:
 def find_model(name_or_path: str) -> ModelRef:
     """A saved model and the description in its file, read without loading the model.
 
-    name_or_path: the name of weights in the package, such as "default", or a path ending in .keras.
+    name_or_path: the name of weights in the package, such as "default", or a path ending in .keras; of a
+        file with several heads a path means the first.
 
     Raises UsageError when there is no such model, when the file is not one of ours, and when loading it would
     build what neither Keras's arithmetic nor ours is; RunError when a file of the package is damaged.
@@ -78,21 +83,48 @@ def find_model(name_or_path: str) -> ModelRef:
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     if path.parent == _WEIGHTS and sha256 != SHA256.get(path.name):
         raise RunError(f"The model {path} is not the one that was shipped; install affectline again.")
+    heads = read_heads(path)
+    head = name_or_path if name_or_path in heads else next(iter(heads))
+    return ModelRef(name_or_path, name_or_path, sha256, head, heads[head])
+
+
+def read_heads(path: Path) -> dict[str | None, ModelSpec]:
+    """What a file says of each of its heads, by name, in the order of its layers; None names a sole one.
+
+    Raises UsageError when the file is not one of ours, and when loading it would build what neither Keras's
+    arithmetic nor ours is.
+    """
     foreign = f"'{path}' is not a model saved by affectline train; give such a .keras file."
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
             layers = config["config"]["layers"]
-            litert = MEMBER in archive.namelist()
-        settings = {layer["class_name"]: layer["config"] for layer in layers}
-        pixels, output = settings["InputLayer"], settings["ClassProbabilities"]
-    except (zipfile.BadZipFile, KeyError, TypeError, json.JSONDecodeError) as error:
+            has_litert = MEMBER in archive.namelist()
+        pixels = next(layer["config"] for layer in layers if layer["class_name"] == "InputLayer")
+        outputs = [layer["config"] for layer in layers if layer["class_name"] == "ClassProbabilities"]
+    except (zipfile.BadZipFile, KeyError, TypeError, StopIteration, json.JSONDecodeError) as error:
         raise UsageError(foreign) from error
+    if not outputs:
+        raise UsageError(foreign)
     if unknown := unknown_classes(config):
         raise UsageError(
             f"The model '{path}' asks for {', '.join(unknown)}, which may run code or read files, and is not "
             "loaded; use a model of Keras's own layers, such as affectline train saves."
         )
+    heads: dict[str | None, ModelSpec] = {}
+    column = 0
+    for output in outputs:
+        columns = column, column + len(output["classes"])
+        column = columns[1]
+        name = output["name"] if len(outputs) > 1 else None
+        heads[name] = _spec(path, pixels, output, columns if has_litert else None)
+    return heads
+
+
+def _spec(
+    path: Path, pixels: Mapping[str, Any], output: Mapping[str, Any], litert: tuple[int, int] | None
+) -> ModelSpec:
+    """What the settings of the layers at both ends say."""
     classes = tuple(output["classes"])
     if len({*classes} & {*EMOTIONS}) != len(classes):
         raise UsageError(
@@ -102,7 +134,7 @@ def find_model(name_or_path: str) -> ModelRef:
     _, size, _, channels = pixels["batch_shape"]
     # Files from before these settings were kept do not have them.
     prior, softening = output.get("prior"), output.get("softening")
-    spec = ModelSpec(
+    return ModelSpec(
         architecture=output["architecture"],
         classes=classes,
         input_size=size,
@@ -112,12 +144,11 @@ def find_model(name_or_path: str) -> ModelRef:
         softening=Softening(**softening) if softening else None,
         litert=litert,
     )
-    return ModelRef(name_or_path, name_or_path, sha256, spec)
 
 
 def shipped_weights() -> list[str]:
     """The names of the saved models in the package."""
-    return sorted(file.stem for file in _WEIGHTS.glob("*.keras"))
+    return sorted(FILES)
 
 
 def _find(name_or_path: str) -> Path:
@@ -129,4 +160,4 @@ def _find(name_or_path: str) -> Path:
     if name_or_path not in shipped_weights():
         choices = ", ".join([*shipped_weights(), "or the path of a .keras file"])
         raise UsageError(f"There is no model '{name_or_path}'; choose {choices}.")
-    return _WEIGHTS / f"{name_or_path}.keras"
+    return _WEIGHTS / FILES[name_or_path]

@@ -4,7 +4,8 @@ from typing import Any
 
 from models.architectures.registry import ARCHITECTURES, build_at_random
 from models.classify.classifier import load_network
-from models.classify.spec import find_model, shipped_weights
+from models.classify.spec import ModelRef, find_model, shipped_weights
+from models.inspect.data_sets import LEARNED_FROM
 from models.inspect.text_table import format_table
 from schemas.emotions import EMOTIONS
 from schemas.errors import UsageError
@@ -14,8 +15,9 @@ def catalogue() -> list[dict[str, Any]]:
     """One entry an architecture, ready for JSON.
 
     Keys: name, parameters, trainable_parameters, input_shape ([height, width, channels]), classes (names,
-    in the order of the probabilities), weights (files in the package, none to several), source (the
-    reference system, see docs/models.md).
+    in the order of the probabilities), weights (those in the package, none to several: name, file,
+    input_shape, data and terms, what they learned from and what its makers allow), source (the reference
+    system, see docs/models.md).
     """
     shipped = [find_model(name) for name in shipped_weights()]
     return [
@@ -25,11 +27,22 @@ def catalogue() -> list[dict[str, Any]]:
             "trainable_parameters": architecture.trainable_parameters,
             "input_shape": [architecture.input_size, architecture.input_size, architecture.channels],
             "classes": list(architecture.classes),
-            "weights": [model.path.name for model in shipped if model.spec.architecture == architecture.name],
+            "weights": [_weights(model) for model in shipped if model.spec.architecture == architecture.name],
             "source": architecture.source,
         }
         for architecture in ARCHITECTURES.values()
     ]
+
+
+def _weights(model: ModelRef) -> dict[str, Any]:
+    spec, learned_from = model.spec, LEARNED_FROM[model.name]
+    return {
+        "name": model.name,
+        "file": model.path.name,
+        "input_shape": [spec.input_size, spec.input_size, spec.channels],
+        "data": [data.name for data in learned_from],
+        "terms": " ".join(data.terms for data in learned_from),
+    }
 
 
 def as_text(entries: list[dict[str, Any]]) -> str:
@@ -44,7 +57,7 @@ def as_text(entries: list[dict[str, Any]]) -> str:
                 f"{entry['trainable_parameters']:,}",
                 "x".join(map(str, entry["input_shape"])),
                 "all seven" if every else ", ".join(entry["classes"]),
-                ", ".join(entry["weights"]) or "none",
+                ", ".join(weights["name"] for weights in entry["weights"]) or "none",
                 entry["source"],
             )
         )

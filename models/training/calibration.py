@@ -1,6 +1,7 @@
 """Calibration of a trained model on pictures it was not trained on: temperature, prior, sharpness."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import Final
 
 import cv2
@@ -13,14 +14,17 @@ from models.classify.output import ClassProbabilities
 from models.classify.prior import flattened_prior
 from models.classify.sharpness import Softening, sharpness, soften
 from models.training.batches import batches
-from models.training.data import HELD_OUT, LabelledFaces, hard_labels, held_out_rows, soft_targets
+from models.training.data import (
+    HELD_OUT,
+    LabelledFaces,
+    fit_picture,
+    hard_labels,
+    held_out_rows,
+    soft_targets,
+)
 from models.training.training import fit_temperature
 
 _BATCH: Final = 256  # pictures a step
-
-# What videos do to faces, from harmless to hopeless, in pixels of a crop of 48.
-_SIGMAS: Final = (1, 2, 4)
-_SIZES: Final = (24, 16, 12, 8)
 
 
 def blurred(pictures: np.ndarray, sigma: float) -> np.ndarray:
@@ -40,29 +44,45 @@ def shrunk(pictures: np.ndarray, size: int) -> np.ndarray:
     ).reshape(pictures.shape)
 
 
+# What videos do to faces, from harmless to hopeless, in pixels of a crop of 48.
+_DEGRADATIONS: Final = (
+    *(partial(blurred, sigma=sigma) for sigma in (1, 2, 4)),
+    *(partial(shrunk, size=size) for size in (24, 16, 12, 8)),
+)
+
+
 def recalibrate_held_out(model: keras.Model, faces: LabelledFaces, labels: str, tau: float) -> keras.Model:
     """`recalibrate` on the held-out tenth of FER2013's Training, with the prior of the rest.
 
-    faces: all of Training. labels: what the model was trained on: "ferplus", "fer2013" or "both".
+    faces: all of Training, in its own size. labels: what the model was trained on: "ferplus", "fer2013" or
+    "both".
     """
     held_out = held_out_rows(faces.images, HELD_OUT)
     targets, labelled = soft_targets(faces, labels)
     prior = targets[labelled & ~held_out].astype(np.float64).mean(axis=0)
     truth, known = hard_labels(faces, "fer2013" if labels == "fer2013" else "ferplus")
     mine = held_out & known
-    return recalibrate(model, faces.images[mine], truth[mine], prior, tau)
+    _, size, _, channels = model.input_shape
+    pictures = np.stack([fit_picture(image, size, channels) for image in faces.images[mine]])
+    return recalibrate(model, pictures, truth[mine], prior, tau)
 
 
 def recalibrate(
-    model: keras.Model, pictures: np.ndarray, truth: np.ndarray, prior: np.ndarray, tau: float = 0.0
+    model: keras.Model,
+    pictures: np.ndarray,
+    truth: np.ndarray,
+    prior: np.ndarray,
+    tau: float = 0.0,
+    own_priors: np.ndarray | None = None,
 ) -> keras.Model:
     """The same network with a head fitted anew; it shares the weights.
 
     model: one that ends in ClassProbabilities. pictures: uint8 [N, H, W, C], held out from training.
     truth: int [N], the class of each. prior: float [K], the share of each class in what the model was
-    trained on. tau: how far its probabilities go from that prior (0) to an even one (1).
+    trained on. tau: how far its probabilities go from that prior (0) to an even one (1). own_priors: float
+    [N, K], the shares of the classes where each picture comes from, when that is not `prior`.
 
-    The temperature makes the truth most likely with sharp pictures under the training prior; the
+    The temperature makes the truth most likely with sharp pictures under their own prior; the
     softening does so with the same pictures blurred and shrunk. Raises ValueError for another model
     and for a class without a share.
     """
@@ -72,24 +92,21 @@ def recalibrate(
     if (np.asarray(prior) <= 0).any():
         raise ValueError("Every class needs a share above 0 in the training data's prior.")
     network = keras.Model(model.input, head.input)
-    unsharp = [
-        *[blurred(pictures, sigma) for sigma in _SIGMAS],
-        *[shrunk(pictures, size) for size in _SIZES],
-    ]
-    versions = [pictures, *unsharp]
-    logits = [network.predict(batches(_BATCH, version), verbose=0) for version in versions]
-    temperature = fit_temperature(logits[0], truth)
-    softening = fit_softening(
-        softmax(np.concatenate(logits) / temperature, axis=1),
-        np.concatenate([sharpness(version) for version in versions]),
-        np.tile(truth, len(versions)),
-        # Sharp pictures count as much as all others together, so that they keep their calibration.
-        np.repeat([1, *[1 / len(unsharp)] * len(unsharp)], len(truth)),
-    )
+    # Each way to be unsharp has its part of the pictures: as many in all as there are sharp ones.
+    parts = [np.arange(start, len(pictures), len(_DEGRADATIONS)) for start in range(len(_DEGRADATIONS))]
+    rows = np.concatenate([np.arange(len(pictures)), *parts])
+    unsharp = [change(pictures[part]) for change, part in zip(_DEGRADATIONS, parts, strict=True)]
+    versions = np.concatenate([pictures, *unsharp])
+    logits = network.predict(batches(_BATCH, versions), verbose=0)
+    training = flattened_prior(prior, 0)
+    shift = np.zeros(logits.shape) if own_priors is None else np.log(own_priors[rows]) - np.log(training)
+    sharp = slice(len(pictures))
+    temperature = fit_temperature(logits[sharp], truth, shift[sharp])
+    softening = fit_softening(softmax(logits / temperature + shift, axis=1), sharpness(versions), truth[rows])
     settings = head.get_config() | {
         "temperature": temperature,
         "prior": {
-            "training": flattened_prior(prior, 0).tolist(),
+            "training": training.tolist(),
             "assumed": flattened_prior(prior, tau).tolist(),
         },
         "softening": asdict(softening),
@@ -97,19 +114,16 @@ def recalibrate(
     return keras.Model(model.input, ClassProbabilities(**settings)(head.input), name=model.name)
 
 
-def fit_softening(
-    probabilities: np.ndarray, sharp: np.ndarray, truth: np.ndarray, weights: np.ndarray
-) -> Softening:
+def fit_softening(probabilities: np.ndarray, sharp: np.ndarray, truth: np.ndarray) -> Softening:
     """The knee and slope that make the truth most likely.
 
     probabilities: float [N, K]. sharp: float [N], from `sharpness`. truth: int [N], the class of each.
-    weights: float [N], how much each counts.
     """
 
     def log_loss(parameters: np.ndarray) -> float:
         softer = soften(probabilities, sharp, Softening(knee=parameters[0], slope=abs(parameters[1])))
         likelihood = np.maximum(softer[np.arange(len(truth)), truth], 1e-9)
-        return float(-np.average(np.log(likelihood), weights=weights))
+        return float(-np.log(likelihood).mean())
 
     # The loss is flat where the knee lies below all crops, so the search starts at several places.
     starts = [(knee, 0.5) for knee in np.quantile(sharp, (0.25, 0.5, 0.75))]

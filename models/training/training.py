@@ -113,15 +113,15 @@ def check_recipe(recipe: Recipe) -> None:
             )
 
 
-def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
-    """The T that makes softmax(logits / T) most likely (Guo et al. 2017).
+def fit_temperature(logits: np.ndarray, truth: np.ndarray, shift: np.ndarray | float = 0.0) -> float:
+    """The T that makes softmax(logits / T + shift) most likely (Guo et al. 2017).
 
-    logits: float [N, K]; truth: int [N], the class of each.
+    logits: float [N, K]; truth: int [N], the class of each; shift: float [N, K], to another prior.
     """
     wide = logits.astype(np.float64)
 
     def log_loss(log_temperature: float) -> float:
-        scores = log_softmax(wide / np.exp(log_temperature), axis=1)
+        scores = log_softmax(wide / np.exp(log_temperature) + shift, axis=1)
         return float(-scores[np.arange(len(truth)), truth].mean())
 
     return float(np.exp(minimize_scalar(log_loss, bounds=(-3, 3), method="bounded").x))
@@ -137,11 +137,16 @@ def training_prior(targets: np.ndarray, recipe: Recipe, architecture: Architectu
 
 
 def calibrated(
-    network: keras.Model, architecture: Architecture, temperature: float, prior: np.ndarray | None = None
+    network: keras.Model,
+    architecture: Architecture,
+    temperature: float,
+    prior: np.ndarray | None = None,
+    joined: Mapping[str, float] | None = None,
 ) -> keras.Model:
     """The model to save: raw pixels [N, H, W, C], 0 to 255, to probabilities [N, K]. Shares the weights.
 
     prior: float [K], the shares of the classes in its training, which the probabilities then assume.
+    joined: the heads whose logits were joined into its own, and their shares, for the file to tell.
     """
     shares = None if prior is None else {"training": prior.tolist(), "assumed": prior.tolist()}
     head = ClassProbabilities(
@@ -150,9 +155,21 @@ def calibrated(
         classes=list(architecture.classes),
         crop=asdict(architecture.crop),
         prior=shares,
+        joined=dict(joined) if joined else None,
         name="probabilities",
     )
     return keras.Model(network.input, head(network.output), name=architecture.name)
+
+
+def with_heads(models: Mapping[str, keras.Model]) -> keras.Model:
+    """One model to save of several with one body, each as `calibrated` gives it, by the name of its head."""
+    ends = {name: model.layers[-1] for name, model in models.items()}
+    heads = [
+        ClassProbabilities.from_config(end.get_config() | {"name": name})(end.input)
+        for name, end in ends.items()
+    ]
+    first = next(iter(models.values()))
+    return keras.Model(first.input, heads, name=first.name)
 
 
 def _examples(faces: LabelledFaces, recipe: Recipe, architecture: Architecture) -> Examples:

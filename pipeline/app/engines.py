@@ -1,11 +1,10 @@
 """Detectors and models by the names that the page offers, each loaded once."""
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from models.classify.classifier import Classifier, load_classifier
-from models.classify.spec import find_model
+from models.classify.spec import find_model, shipped_weights
 from models.detectors import DETECTORS, Detector, make_detector
 from schemas import defaults
 from schemas.errors import UsageError
@@ -35,9 +34,7 @@ class Engines:
 
     def __init__(self, model: str = defaults.MODEL, detector_weights: Path | None = None) -> None:
         self._weights = detector_weights
-        shipped = resources.files("models") / "weights"
-        names = sorted(path.name for path in shipped.iterdir() if path.name.endswith(".keras"))
-        self._models = {name.removesuffix(".keras"): name.removesuffix(".keras") for name in names}
+        self._models = {name: name for name in shipped_weights()}
         find_model(model)
         for name, kind in DETECTORS.items():
             if kind.takes_weights and detector_weights is not None:

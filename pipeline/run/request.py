@@ -91,6 +91,7 @@ def check_settings(options: SettingsOptions) -> tuple[Settings, ModelRef]:
         min_face=options.min_face,
         model=options.model,
         model_sha256=model.sha256,
+        model_head=model.head,
         classes=model.spec.classes,
         prior=model.spec.prior,
         smoothing=options.smoothing,

@@ -22,7 +22,7 @@ from models.architectures.registry import ARCHITECTURES, build_at_random, get_ar
 from models.architectures.resnet50_hybrid import grey_to_rgb
 from models.classify.classifier import load_classifier
 from models.classify.output import ClassProbabilities
-from models.classify.spec import find_model
+from models.classify.spec import find_model, shipped_weights
 from models.inspect.diagram import layer_table, layered_picture
 from pipeline.cli.main import main
 
@@ -385,10 +385,17 @@ def test_models_lists_every_model():
         "weights": [],
         "source": "R1",
     }
-    shipped = find_model("default")
-    assert [entry["name"] for entry in entries if "default.keras" in entry["weights"]] == [
-        shipped.spec.architecture
-    ]
+    weights = {each["name"]: each | {"of": entry["name"]} for entry in entries for each in entry["weights"]}
+    assert set(weights) == set(shipped_weights())
+    for name, each in weights.items():
+        shipped = find_model(name)
+        assert (each["of"], each["file"]) == (shipped.spec.architecture, shipped.path.name)
+        assert each["input_shape"] == [shipped.spec.input_size, shipped.spec.input_size, 1]
+    web = {name for name, each in weights.items() if "affect7" in each["data"]}
+    assert {"ferplus", "fer2013"} <= set(weights) - web
+    for each in weights.values():
+        assert each["terms"].startswith("FER2013's pictures were collected from the web for research.")
+        assert ("affect7" in each["terms"]) == ("affect7" in each["data"])
     lines = command().stdout.splitlines()
     assert len(lines) == 1 + len(ARCHITECTURES)
     [line] = [line for line in lines if line.startswith("happy-sad ")]

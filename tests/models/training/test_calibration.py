@@ -143,7 +143,7 @@ def test_softening_is_found_again():
     sharp = rng.uniform(-3, -1, len(scores))
     honest = soften(probabilities, sharp, true).astype(np.float64)
     truth = (rng.random((len(scores), 1)) > honest.cumsum(axis=1)).sum(axis=1).clip(0, 2)
-    found = fit_softening(probabilities, sharp, truth, np.ones(len(scores)))
+    found = fit_softening(probabilities, sharp, truth)
     assert found.knee == pytest.approx(true.knee, abs=0.15)
     assert found.slope == pytest.approx(true.slope, abs=0.15)
 

@@ -1,9 +1,9 @@
-"""How the shipped weights were made.
+"""How ferplus.keras was made, from FER2013's pictures alone.
 
     pip install torch
     npm pack @vladmandic/face-api@1.7.15
-    python -m models.training.train_weights --data fer2013.parquet --start PACKAGE.tgz -o DIR
-    python -m models.training.save_weights --data fer2013.parquet DIR
+    python -m models.training.train_ferplus --data fer2013.parquet --start PACKAGE.tgz -o DIR
+    python -m models.training.save_weights ferplus DIR/network.npz --data fer2013.parquet -o ferplus.keras
 
 The first trains one network with two heads, one for FER+ votes and one for FER2013's labels, so that each
 kind of label steadies the other: once as far as the labels carry it, then once more on pictures mixed with
@@ -11,7 +11,7 @@ each other, partly taught by what it had learned before (Furlanello et al., "Bor
 2018). The mean of the weights before and after that second time (Wortsman et al., "Robust fine-tuning of
 zero-shot models", 2022) goes to DIR/network.npz; a cut-off run goes on. The second, a program of its own
 because PyTorch and TensorFlow do not bear each other in one process, calibrates both heads and saves
-DIR/default.keras and DIR/fer2013.keras.
+both in one file.
 
 `affectline train resnet48` trains the same network on TensorFlow; PyTorch needs half the time on a
 processor that computes in bfloat16. The first weights are those of dlib's face recognition network
@@ -24,6 +24,7 @@ import os
 import sys
 import tarfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -110,25 +111,33 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """models/resnet48.py with a head for each kind of label."""
+    """models/resnet48.py with a head for each kind of label, at pictures of any size.
 
-    def __init__(self) -> None:
+    labels: the names of the heads.
+    """
+
+    def __init__(self, labels: Sequence[str] = _HEADS) -> None:
         super().__init__()
+        self.labels = tuple(labels)
         self.stem = Convolution(1, 32, 5)
         widths = [32, *(filters for _, filters, _ in BLOCKS)]
         self.blocks = nn.ModuleList(
             Block(width, filters, halves) for width, (_, filters, halves) in zip(widths, BLOCKS, strict=False)
         )
         self.drop = nn.Dropout()
-        self.heads = nn.ModuleList(nn.Linear(widths[-1], 7) for _ in _HEADS)
+        self.heads = nn.ModuleList(nn.Linear(widths[-1], 7) for _ in self.labels)
 
-    def forward(self, pixels: Tensor) -> list[Tensor]:
-        """Grey pixels [N, 1, H, W], 0 to 255, to the logits [N, 7] of each head."""
+    def features(self, pixels: Tensor) -> Tensor:
+        """Grey pixels [N, 1, H, W], 0 to 255, to what the heads read: [N, 256]."""
         x = (pixels - MEAN) / SCALE
         x = functional.max_pool2d(functional.relu(self.stem(x)), 3, 2, 1)
         for block in self.blocks:
             x = block(x)
-        x = self.drop(x.mean((2, 3)))
+        return x.mean((2, 3))
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Grey pixels [N, 1, H, W], 0 to 255, to the logits [N, 7] of each head."""
+        x = self.drop(self.features(pixels))
         return [head(x) for head in self.heads]
 
 
@@ -340,6 +349,27 @@ def train(
     return averaged
 
 
+def named_convolutions(network: Network) -> dict[str, Convolution]:
+    """The convolutions by their names in models/architectures/resnet48.py, in its order."""
+    names = ["stem", *(f"{name}_{part}" for name, _, _ in BLOCKS for part in (1, 2))]
+    parts = [network.stem, *(layer for block in network.blocks for layer in (block.first, block.second))]
+    return dict(zip(names, parts, strict=True))
+
+
+@torch.no_grad()
+def set_keras_weights(network: Network, arrays: dict[str, np.ndarray]) -> None:
+    """Put in what `keras_weights` gives; heads that it has no arrays for are left as they are."""
+    for name, layer in named_convolutions(network).items():
+        norm, norm_name = layer.bn, f"{name}_normalize"
+        layer.conv.weight.copy_(torch.tensor(arrays[f"{name}.0"]).permute(3, 2, 0, 1))
+        for place, part in enumerate((norm.weight, norm.bias, norm.running_mean, norm.running_var)):
+            part.copy_(torch.tensor(arrays[f"{norm_name}.{place}"]))
+    for labels, head in zip(network.labels, network.heads, strict=True):
+        if f"{labels}.0" in arrays:
+            head.weight.copy_(torch.tensor(arrays[f"{labels}.0"]).T)
+            head.bias.copy_(torch.tensor(arrays[f"{labels}.1"]))
+
+
 def keras_weights(network: Network) -> dict[str, np.ndarray]:
     """Copies of what the layers of models/architectures/resnet48.py hold, by name and number, with heads."""
     arrays: dict[str, np.ndarray] = {}
@@ -348,13 +378,11 @@ def keras_weights(network: Network) -> dict[str, np.ndarray]:
         for place, value in enumerate(values):
             arrays[f"{name}.{place}"] = value.detach().numpy().copy()
 
-    names = ["stem", *(f"{name}_{part}" for name, _, _ in BLOCKS for part in (1, 2))]
-    parts = [network.stem, *(layer for block in network.blocks for layer in (block.first, block.second))]
-    for name, layer in zip(names, parts, strict=True):
+    for name, layer in named_convolutions(network).items():
         put(name, layer.conv.weight.permute(2, 3, 1, 0))
         norm = layer.bn
         put(f"{name}_normalize", norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    for labels, head in zip(_HEADS, network.heads, strict=True):
+    for labels, head in zip(network.labels, network.heads, strict=True):
         put(labels, head.weight.T, head.bias)
     return arrays
 

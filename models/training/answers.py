@@ -1,0 +1,72 @@
+r"""A trained network, and what it says of all held-out pictures: what choosing the join of its heads needs.
+
+    python -m models.training.answers DIR/STAGE.pt -o FILE.npz \
+        --fer2013 fer2013.parquet --affect7 affect7.parquet
+
+DIR holds the split.npz of `python -m models.training.train_default`. FILE.npz gets, for each PART of
+public_test, fer2013_tenth, affect7_tenth and affect7_filled (the same faces with something around them):
+
+    PART_pictures        uint8 [N, H, W], grey, as in their data set
+    PART_logits          float32 [heads, N, 7], in the order of `heads` and of `emotions`
+    PART_mirrored        the same of the mirror images
+    PART_votes           float32 [N, 7], FER+ votes (zeros in affect7's parts)
+    PART_labels          int64 [N], indexes into `emotions`: the label that the data set gives itself
+    training_HEAD_prior  float64 [7], shares of the classes in what the head learned, before any teaching
+
+and the averaged network: network_ARRAY as `models.training.train_ferplus.keras_weights` gives them, and size,
+that of the pictures.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from models.training.data import read_parquet, soft_targets
+from models.training.train_default import HEADS, HELD, KEPT, all_answers, filled, trained_average
+from models.training.train_ferplus import keras_weights
+from models.training.web_faces import read_web_faces
+from schemas.emotions import EMOTIONS
+
+_FILE = click.Path(exists=True, path_type=Path)
+
+
+@click.command(help=__doc__)
+@click.argument("state", type=_FILE)
+@click.option("--fer2013", required=True, type=_FILE)
+@click.option("--affect7", required=True, type=_FILE)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
+def main(state: Path, fer2013: Path, affect7: Path, output: Path) -> None:
+    """Write the answers."""
+    network, size = trained_average(state)
+    with np.load(state.with_name("split.npz")) as uses:
+        training_use, web_use = uses["training_use"], uses["web_use"]
+    training, web = read_parquet(fer2013, "Training"), read_web_faces(affect7)
+    kept, tenth = (training.take(training_use == use) for use in (KEPT, HELD))
+    held = web_use == HELD
+    faces = {"public_test": read_parquet(fer2013, "PublicTest"), "fer2013_tenth": tenth}
+    parts = {name: (part.images[..., 0], part.votes, part.fer2013) for name, part in faces.items()}
+    labels = web.emotions[held]
+    none = np.zeros((len(labels), len(EMOTIONS)), np.float32)
+    pixels = web.pixels[held]
+    parts["affect7_tenth"] = pixels, none, labels
+    parts["affect7_filled"] = filled(pixels, web.inside[held], tenth), none, labels
+    arrays: dict[str, Any] = {"heads": np.array(HEADS), "emotions": np.array(EMOTIONS)}
+    arrays["size"] = np.array(size)
+    arrays |= {f"network_{name}": values for name, values in keras_weights(network).items()}
+    for name, (pictures, votes, own) in parts.items():
+        arrays[f"{name}_pictures"] = pictures
+        arrays[f"{name}_logits"] = all_answers(network, pictures, size)
+        arrays[f"{name}_mirrored"] = all_answers(network, pictures[:, :, ::-1].copy(), size)
+        arrays[f"{name}_votes"], arrays[f"{name}_labels"] = votes, own
+    for head in HEADS[:2]:
+        targets, known = soft_targets(kept, head)
+        arrays[f"training_{head}_prior"] = targets[known].astype(np.float64).mean(axis=0)
+    shares = np.bincount(web.emotions[web_use == KEPT], minlength=len(EMOTIONS))
+    arrays["training_affect7_prior"] = shares / shares.sum()
+    np.savez(output, **arrays)
+
+
+if __name__ == "__main__":
+    main()
