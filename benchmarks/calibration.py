@@ -17,12 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import keras
 import numpy as np
 
-import models.classify.output  # noqa: F401 - registers the layer that saved models end in
 from benchmarks.detection import table
-from models.classify.classifier import Classifier
+from models.classify.classifier import Classifier, load_network
 from models.classify.litert import add_litert
 from models.classify.prior import change_prior
 from models.classify.sharpness import sharpness
@@ -93,15 +91,17 @@ def by_sharpness(model: ModelRef, test: LabelledFaces) -> list[dict[str, Any]]:
 
 @click.command(help=__doc__)
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--model", default="default", show_default=True)
+@click.option("--model", default="ferplus", show_default=True, help="One that learned one kind of labels.")
 @click.option("--labels", default="ferplus", show_default=True, help="What the model was trained on.")
 @click.option("--tau", default=0.0, show_default=True, help="From the training prior (0) to an even one (1).")
 @click.option("--save", type=click.Path(path_type=Path), help="Write the calibrated model there.")
 @click.option("--json", "as_json", is_flag=True)
 def main(data: Path, model: str, labels: str, tau: float, save: Path | None, as_json: bool) -> None:
     """Calibrate, print the tables, and save."""
-    faces, test = read_training(data), read_parquet(data, "PublicTest")
-    network = keras.models.load_model(find_model(model).path, compile=False)
+    found = find_model(model)
+    faces = read_training(data)
+    test = read_parquet(data, "PublicTest", found.spec.input_size, found.spec.channels)
+    network = load_network(found)
 
     def write(path: Path, tau: float) -> ModelRef:
         recalibrate_held_out(network, faces, labels, tau).save(path)

@@ -27,6 +27,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 import models.classify.output  # noqa: F401 - registers the layer that saved models end in
 from benchmarks.detection import table
+from models.classify.classifier import load_network
 from models.classify.spec import find_model
 from models.training.data import read_parquet
 
@@ -39,14 +40,14 @@ REPRESENTATIVE: Final = 256  # pictures that int8 ranges are taken from
 Way = Callable[[np.ndarray], np.ndarray]
 
 
-def residual(filters: tuple[int, ...] = (64, 128, 256)) -> keras.Model:
-    """An untrained residual network, 48x48 grey to 7 probabilities that differ from picture to picture."""
+def residual(size: int, channels: int, filters: tuple[int, ...] = (64, 128, 256)) -> keras.Model:
+    """An untrained residual network, pictures to 7 probabilities that differ from picture to picture."""
 
-    def convolution(x: Any, filters: int, size: int, stride: int = 1) -> Any:
-        x = layers.Conv2D(filters, size, stride, padding="same", use_bias=False)(x)
+    def convolution(x: Any, filters: int, kernel: int, stride: int = 1) -> Any:
+        x = layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False)(x)
         return layers.BatchNormalization()(x)
 
-    inputs = keras.Input((48, 48, 1))
+    inputs = keras.Input((size, size, channels))
     x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
     x = layers.ReLU()(convolution(x, 32, 3))
     for width in filters:
@@ -215,12 +216,11 @@ def main(data: Path, model: str, pictures: int, as_json: bool) -> None:
     """Print one table a network."""
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     keras.utils.set_random_seed(0)
-    test = read_parquet(data, "PublicTest").images[: pictures // BATCH * BATCH]
-    examples = read_parquet(data, "Training").images[:REPRESENTATIVE]
-    networks = {
-        model: keras.models.load_model(find_model(model).path, compile=False),
-        "residual": residual(),
-    }
+    found = find_model(model)
+    shape = found.spec.input_size, found.spec.channels
+    test = read_parquet(data, "PublicTest", *shape).images[: pictures // BATCH * BATCH]
+    examples = read_parquet(data, "Training", *shape).images[:REPRESENTATIVE]
+    networks = {model: load_network(found), "residual": residual(*shape)}
     results = {name: compare(network, test, examples) for name, network in networks.items()}
     if as_json:
         click.echo(json.dumps(results, indent=1))

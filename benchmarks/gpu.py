@@ -55,7 +55,7 @@ def classification(model: str, batches: tuple[int, ...], peak: float | None) -> 
     """Faces a second of the classifier in each batch size that fits."""
     # The form that a GPU runs, whatever the file has for CPUs.
     found = find_model(model)
-    found = replace(found, spec=replace(found.spec, litert=False))
+    found = replace(found, spec=replace(found.spec, litert=None))
     spec, graphs = found.spec, keras_graphs(found, in_half=has_gpu())
     points = []
     for size in batches:

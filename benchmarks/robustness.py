@@ -28,7 +28,7 @@ from models.classify.crop import make_crop
 from models.crop_spec import CropSpec
 from models.detectors import Box, Detector, FaceFrame
 from models.training.calibration import blurred, shrunk
-from models.training.data import LabelledFaces, read_parquet
+from models.training.data import LabelledFaces, fit_picture, read_parquet
 from models.training.evaluation import expected_calibration_error
 from schemas.emotions import EMOTIONS
 
@@ -150,11 +150,17 @@ def figures(faces: LabelledFaces, probabilities: np.ndarray) -> dict[str, float]
     return result
 
 
+def said(classifier: Classifier, pictures: np.ndarray) -> np.ndarray:
+    """The probabilities, [N, 7], of grey pictures of any size, uint8 [N, H, W, ...]."""
+    spec = classifier.spec
+    fitted = [fit_picture(picture, spec.input_size, spec.channels) for picture in pictures]
+    return classifier.predict(np.stack(fitted))
+
+
 def degraded(classifier: Classifier, faces: LabelledFaces) -> list[dict[str, Any]]:
     """Figures of every kind and level of degradation."""
     return [
-        {"kind": kind, "level": level}
-        | figures(faces, classifier.predict(change(faces.images[..., 0])[..., None]))
+        {"kind": kind, "level": level} | figures(faces, said(classifier, change(faces.images[..., 0])))
         for kind, levels in DEGRADATIONS.items()
         for level, change in levels.items()
     ]
@@ -235,7 +241,7 @@ def oblique(classifier: Classifier, faces: LabelledFaces, yunet_weights: Path) -
         mine = (aside >= low) & (aside < high)
         if not mine.any():
             continue
-        values = figures(faces.take(mine), classifier.predict(faces.images[mine]))
+        values = figures(faces.take(mine), said(classifier, faces.images[mine]))
         rows.append({"aside": f"{low:g} to {high:g}", "pictures": int(mine.sum())} | values)
     return rows
 

@@ -1,12 +1,14 @@
 """What each way to smooth does to timelines whose emotions are known.
 
     python benchmarks/smoothing.py --data FER2013.parquet [--model default] [--rates 2 5 10] [--sweep]
+        [--affect7 affect7.parquet --split split.npz] [--neutral 0.7]
 
 Builds tracks of labelled pictures: emotions that last a second to several (log-normal, median 2.5 s),
 each shown by random pictures of that emotion, a new one every 0.4 s on average. Samples are missed
 (8 %, and now and then for a second), shaken (±20 % of a step) and wrong (5 % outliers: a picture of any
 emotion). `--evenness` says whether emotions are as frequent as among the pictures (0), equally frequent (1)
-or between (shares ** (1 - evenness)). Prints for every method: accuracy per sample, macro recall, F1 of
+or between (shares ** (1 - evenness)); `--neutral` what part of them is neutral, the others sharing the rest
+as before. Prints for every method: accuracy per sample, macro recall, F1 of
 segments that overlap the true ones by 10, 25 and 50 % (one to one, as in Lea et al. 2017), flips per minute
 (the truth's beside it), how long after a true change the new emotion is first shown, the share of true
 segments never shown, the log loss and the calibration error of `confidence`, as the Markdown table that
@@ -15,7 +17,10 @@ stands in docs/tracking.md.
 The pictures are those of a FER2013 file with FER+ votes, of its `PublicTest` part. Their probabilities are
 the named model's, or the .keras file's; without one they are simulated from each picture's votes, so that
 about three in four are right, and calibrated by one temperature. "Prior left in" is what `hmm` would do if
-it took the model's probabilities as they are. `--sweep` tries many windows, and
+it took the model's probabilities as they are; "prior learnt" weighs the smoothed probabilities by shares of
+the classes that EM finds in the track, pulled firmly to even ones. `--affect7` takes instead the faces from
+the web that training held out (the split.npz of `models.training.train_default`), as affect7 labels them.
+`--sweep` tries many windows, and
 `--held-out` takes the tenth of the `Training` part that training holds out: windows are chosen on that.
 """
 
@@ -36,6 +41,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.calibration import calibration_error
 from models.classify.classifier import load_classifier
+from models.classify.prior import change_prior
 from models.classify.spec import find_model
 from models.training.data import HELD_OUT, held_out_rows, read_parquet, read_training
 from schemas.emotions import EMOTIONS
@@ -46,6 +52,8 @@ Floats = NDArray[np.float64]
 MEDIAN_S, SPREAD = 2.5, 0.6  # of how long an emotion lasts, log-normal
 MISSED, GAP_EVERY_S, GAP_S = 0.08, 20.0, 1.0
 OUTLIERS, SHAKE = 0.05, 0.2
+PULL: Final = 20  # even looks that a prior learnt from a track starts with
+EM_STEPS: Final = 20
 OVERLAPS: Final = (0.10, 0.25, 0.50)
 SWEEP: Final = {
     "hmm": (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0),
@@ -86,6 +94,15 @@ def load_pool(path: Path, model: str | None, held_out: bool, rng: np.random.Gene
     return Pool(labels, _predicted(faces.images, model), find_model(model).spec.prior)
 
 
+def load_web_pool(path: Path, split: Path, model: str) -> Pool:
+    """The faces of affect7 that training held out."""
+    spec = find_model(model).spec
+    faces = read_parquet(path, "all", spec.input_size, spec.channels)
+    with np.load(split) as uses:
+        faces = faces.take(uses["web_use"] == 1)
+    return Pool(faces.fer2013, load_classifier(model).predict(faces.images).astype(np.float64), spec.prior)
+
+
 def _simulated(counts: Floats, labels: NDArray[np.int64], rng: np.random.Generator) -> Floats:
     """A classifier that mostly sees what the taggers saw."""
     logits = np.log(counts / counts.sum(axis=1, keepdims=True) + 0.05)
@@ -115,15 +132,13 @@ def _predicted(images: NDArray[np.uint8], model: str) -> Floats:
 
 
 def make_track(
-    pool: Pool, seconds: float, rate: float, hold_s: float, evenness: float, rng: np.random.Generator
+    pool: Pool, seconds: float, rate: float, hold_s: float, share: Floats, rng: np.random.Generator
 ) -> Track:
     """One face for `seconds`, sampled `rate` times a second, every picture held for `hold_s` on average.
 
-    `evenness`: 0, emotions are as frequent as among the pictures; 1, all are equally frequent.
+    `share`: float [7], how frequent each emotion is, the same twice running left out.
     """
     by_label = [np.flatnonzero(pool.labels == label) for label in range(len(EMOTIONS))]
-    share = np.array([len(rows) for rows in by_label]) ** (1.0 - evenness)
-    share /= share.sum()
     time = (np.arange(int(seconds * rate)) + rng.uniform(-SHAKE, SHAKE, int(seconds * rate))) / rate
     seen = rng.random(len(time)) >= MISSED
     for gap in np.arange(rng.uniform(0, GAP_EVERY_S), seconds, GAP_EVERY_S):
@@ -174,13 +189,37 @@ def _matches(truth: list[tuple[int, int, int]], shown: list[tuple[int, int, int]
     return len(taken)
 
 
+def shares(pool: Pool, evenness: float, neutral: float | None) -> Floats:
+    """How frequent each emotion is in the tracks; see the top of this file."""
+    share = np.bincount(pool.labels, minlength=len(EMOTIONS)) ** (1.0 - evenness)
+    if neutral is not None:
+        at = EMOTIONS.index("neutral")
+        share[at] = 0
+        share *= (1 - neutral) / share.sum()
+        share[at] = neutral
+    return share / share.sum()
+
+
+def learnt_prior(smoothed: Floats, seconds: float) -> Floats:
+    """The classes' shares in a track by EM, [7]: of looks that last MEDIAN_S, and of PULL more, even ones."""
+    looks = max(seconds / MEDIAN_S, 1.0)
+    even = np.full(smoothed.shape[1], 1 / smoothed.shape[1])
+    found = even
+    for _ in range(EM_STEPS):
+        counted = change_prior(smoothed, even, found).mean(axis=0)
+        found = (looks * counted + PULL * even) / (looks + PULL)
+    return found
+
+
 HEADER: Final = """
 | rate | method | accuracy | macro recall | F1@10 | F1@25 | F1@50 | flips/min (true) | delay | never shown | log loss | ECE |
 |---|---|---|---|---|---|---|---|---|---|---|---|"""  # noqa: E501
 
 
-def evaluate(tracks: list[Track], method: str, window_s: float, prior: Sequence[float] | None) -> str:
-    """The cells of one row of the table, from the accuracy on."""
+def evaluate(
+    tracks: list[Track], method: str, window_s: float, prior: Sequence[float] | None, learnt: bool = False
+) -> str:
+    """The cells of one row of the table, from the accuracy on; `learnt`: weigh by `learnt_prior`."""
     hits: list[NDArray[np.bool_]] = []
     truths: list[NDArray[np.int64]] = []
     shown_as: list[NDArray[np.float32]] = []
@@ -190,6 +229,11 @@ def evaluate(tracks: list[Track], method: str, window_s: float, prior: Sequence[
     delays: list[float] = []
     for track in tracks:
         smoothed = smooth(method, track.time_us, track.probabilities, window_s or None, prior)
+        if learnt:
+            seconds = (track.time_us[-1] - track.time_us[0]) / 1e6
+            even = np.ones(len(EMOTIONS))
+            found = learnt_prior(smoothed.astype(np.float64), seconds)
+            smoothed = change_prior(smoothed, even, found).astype(np.float32)
         shown = smoothed.argmax(axis=1)
         hits.append(shown == track.truth)
         truths.append(track.truth)
@@ -218,14 +262,17 @@ def evaluate(tracks: list[Track], method: str, window_s: float, prior: Sequence[
     return " | ".join([*cells, f"{never / changes:.3f}", f"{loss / len(hit):.3f}", f"{error:.3f}"])
 
 
-def rows(pool: Pool, rate: float, hold_s: float, evenness: float, count: int, sweep: bool) -> Iterator[str]:
+def rows(pool: Pool, rate: float, hold_s: float, share: Floats, count: int, sweep: bool) -> Iterator[str]:
     """The table's rows for one rate of sampling."""
     rng = np.random.default_rng(1)
-    tracks = [make_track(pool, 120.0, rate, hold_s, evenness, rng) for _ in range(count)]
+    tracks = [make_track(pool, 120.0, rate, hold_s, share, rng) for _ in range(count)]
     for method, (default, _) in SMOOTHING_METHODS.items():
         for window_s in SWEEP[method] if sweep else (default,):
             cells = evaluate(tracks, method, window_s, pool.prior)
             yield f"| {rate:g}/s | {method} {window_s:g}s | {cells} |"
+            if method == "hmm":
+                cells = evaluate(tracks, method, window_s, pool.prior, learnt=True)
+                yield f"| {rate:g}/s | {method} {window_s:g}s, prior learnt | {cells} |"
             if method == "hmm" and pool.prior is not None:
                 cells = evaluate(tracks, method, window_s, None)
                 yield f"| {rate:g}/s | {method} {window_s:g}s, prior left in | {cells} |"
@@ -235,21 +282,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--model")
     parser.add_argument("--rates", type=float, nargs="+", default=[2.0, 5.0, 10.0])
     parser.add_argument("--hold", type=float, default=0.4, help="seconds a picture stays (0: a new one each)")
     parser.add_argument("--evenness", type=float, default=0.5, help="of emotions (0: as the pictures)")
+    parser.add_argument("--neutral", type=float, help="share of neutral among them")
+    parser.add_argument("--affect7", type=Path)
+    parser.add_argument("--split", type=Path)
     parser.add_argument("--tracks", type=int, default=30)
     parser.add_argument("--sweep", action="store_true")
     parser.add_argument("--held-out", action="store_true")
     args = parser.parse_args()
-    pool = load_pool(args.data, args.model, args.held_out, np.random.default_rng(0))
+    if args.affect7:
+        pool = load_web_pool(args.affect7, args.split, args.model or "default")
+    else:
+        pool = load_pool(args.data, args.model, args.held_out, np.random.default_rng(0))
+    share = shares(pool, args.evenness, args.neutral)
     right = (pool.probabilities.argmax(axis=1) == pool.labels).mean()
     print(f"{len(pool.labels)} pictures, {right:.3f} of them right by {args.model or 'simulation'};")
     print(f"{args.tracks} tracks of 120 s, a picture held {args.hold:g} s on average\n{HEADER}")
     for rate in args.rates:
-        for row in rows(pool, rate, args.hold, args.evenness, args.tracks, args.sweep):
+        for row in rows(pool, rate, args.hold, share, args.tracks, args.sweep):
             print(row)
 
 
