@@ -25,8 +25,8 @@ class ClassProbabilities(keras.layers.Layer):
     that the probabilities assume; without a `prior` there is none. Both are settings of the layer and
     no weights, so that a saved model has exactly the parameters of its architecture. The other settings
     change nothing here: they stand in the file so that it alone tells its classes, how to cut out its
-    faces, how its confidence falls with their sharpness (see `models.classify.classifier`), and the shares
-    of the heads whose logits were joined into its own.
+    faces, how its confidence falls with their sharpness (see `models.classify.classifier`), and how
+    several heads were joined into it (see `models.training.join`).
 
     A network with several of them has several heads, each called by the name of its layer.
     """

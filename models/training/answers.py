@@ -11,7 +11,7 @@ public_test, fer2013_tenth, affect7_tenth and affect7_filled (the same faces wit
     PART_mirrored        the same of the mirror images
     PART_votes           float32 [N, 7], FER+ votes (zeros in affect7's parts)
     PART_labels          int64 [N], indexes into `emotions`: the label that the data set gives itself
-    training_HEAD_prior  float64 [7], shares of the classes in what the head learned, before any teaching
+    training_affect7_prior  float64 [7], shares of the classes in what affect7's head learned
 
 and the averaged network: network_ARRAY as `models.training.train_ferplus.keras_weights` gives them, and size,
 that of the pictures.
@@ -23,7 +23,7 @@ from typing import Any
 import click
 import numpy as np
 
-from models.training.data import read_parquet, soft_targets
+from models.training.data import read_parquet
 from models.training.train_default import HEADS, HELD, KEPT, all_answers, filled, trained_average
 from models.training.train_ferplus import keras_weights
 from models.training.web_faces import read_web_faces
@@ -43,7 +43,7 @@ def main(state: Path, fer2013: Path, affect7: Path, output: Path) -> None:
     with np.load(state.with_name("split.npz")) as uses:
         training_use, web_use = uses["training_use"], uses["web_use"]
     training, web = read_parquet(fer2013, "Training"), read_web_faces(affect7)
-    kept, tenth = (training.take(training_use == use) for use in (KEPT, HELD))
+    tenth = training.take(training_use == HELD)
     held = web_use == HELD
     faces = {"public_test": read_parquet(fer2013, "PublicTest"), "fer2013_tenth": tenth}
     parts = {name: (part.images[..., 0], part.votes, part.fer2013) for name, part in faces.items()}
@@ -60,9 +60,6 @@ def main(state: Path, fer2013: Path, affect7: Path, output: Path) -> None:
         arrays[f"{name}_logits"] = all_answers(network, pictures, size)
         arrays[f"{name}_mirrored"] = all_answers(network, pictures[:, :, ::-1].copy(), size)
         arrays[f"{name}_votes"], arrays[f"{name}_labels"] = votes, own
-    for head in HEADS[:2]:
-        targets, known = soft_targets(kept, head)
-        arrays[f"training_{head}_prior"] = targets[known].astype(np.float64).mean(axis=0)
     shares = np.bincount(web.emotions[web_use == KEPT], minlength=len(EMOTIONS))
     arrays["training_affect7_prior"] = shares / shares.sum()
     np.savez(output, **arrays)

@@ -68,21 +68,15 @@ def recalibrate_held_out(model: keras.Model, faces: LabelledFaces, labels: str, 
 
 
 def recalibrate(
-    model: keras.Model,
-    pictures: np.ndarray,
-    truth: np.ndarray,
-    prior: np.ndarray,
-    tau: float = 0.0,
-    own_priors: np.ndarray | None = None,
+    model: keras.Model, pictures: np.ndarray, truth: np.ndarray, prior: np.ndarray, tau: float = 0.0
 ) -> keras.Model:
     """The same network with a head fitted anew; it shares the weights.
 
     model: one that ends in ClassProbabilities. pictures: uint8 [N, H, W, C], held out from training.
     truth: int [N], the class of each. prior: float [K], the share of each class in what the model was
-    trained on. tau: how far its probabilities go from that prior (0) to an even one (1). own_priors: float
-    [N, K], the shares of the classes where each picture comes from, when that is not `prior`.
+    trained on. tau: how far its probabilities go from that prior (0) to an even one (1).
 
-    The temperature makes the truth most likely with sharp pictures under their own prior; the
+    The temperature makes the truth most likely with sharp pictures under the training prior; the
     softening does so with the same pictures blurred and shrunk. Raises ValueError for another model
     and for a class without a share.
     """
@@ -98,15 +92,12 @@ def recalibrate(
     unsharp = [change(pictures[part]) for change, part in zip(_DEGRADATIONS, parts, strict=True)]
     versions = np.concatenate([pictures, *unsharp])
     logits = network.predict(batches(_BATCH, versions), verbose=0)
-    training = flattened_prior(prior, 0)
-    shift = np.zeros(logits.shape) if own_priors is None else np.log(own_priors[rows]) - np.log(training)
-    sharp = slice(len(pictures))
-    temperature = fit_temperature(logits[sharp], truth, shift[sharp])
-    softening = fit_softening(softmax(logits / temperature + shift, axis=1), sharpness(versions), truth[rows])
+    temperature = fit_temperature(logits[: len(pictures)], truth)
+    softening = fit_softening(softmax(logits / temperature, axis=1), sharpness(versions), truth[rows])
     settings = head.get_config() | {
         "temperature": temperature,
         "prior": {
-            "training": training.tolist(),
+            "training": flattened_prior(prior, 0).tolist(),
             "assumed": flattened_prior(prior, tau).tolist(),
         },
         "softening": asdict(softening),

@@ -11,7 +11,7 @@ and `affect7`.
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 import keras
@@ -22,12 +22,15 @@ from models.architectures.spec import Architecture
 from models.classify.litert import add_litert
 from models.training.calibration import recalibrate, recalibrate_held_out
 from models.training.data import LabelledFaces, fit_picture, hard_labels, read_training
-from models.training.join import HeldOut, choose_join, joined, joined_prior
+from models.training.join import HeldOut, choose_join
 from models.training.training import calibrated, with_heads
 
 # How far the probabilities of a head with a convention of its own go from the prior in training to an
 # even one. How often affect7 has a class says nothing of how often people look so.
 TAUS: Final = {"ferplus": 0.4, "fer2013": 0.0, "affect7": 1.0}
+# One confidence cannot be right by both conventions: of affect7's held-out pictures every fourth counts in the
+# joined head's, beside all of FER2013's, whose labels ten people gave.
+AFFECT7_PART: Final = 4
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OUTPUT = click.Path(dir_okay=False, path_type=Path)
@@ -39,12 +42,14 @@ def resnet48_at(size: int) -> Architecture:
 
 
 def to_keras(
-    arrays: Mapping[str, np.ndarray], heads: Mapping[str, Mapping[str, float]], size: int
+    arrays: Mapping[str, np.ndarray],
+    heads: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    size: int,
 ) -> dict[str, keras.Model]:
-    """A network to calibrated probabilities for each head, all with one body; temperatures are 1.
+    """A network to logits for each head, all with one body.
 
-    arrays: of a body and of a head for each convention, as `models.training.train_ferplus.keras_weights`
-    gives them. heads: by name, the conventions whose heads are joined, and their shares.
+    arrays: of the body, as `models.training.train_ferplus.keras_weights` gives them. heads: kernel and bias
+    by name.
 
     Kernels are rounded to half precision: the file is then half as large when compressed.
     """
@@ -56,14 +61,10 @@ def to_keras(
             values = [kernel.astype(np.float16).astype(np.float32) for kernel in values]
         layer.set_weights(values)
     models = {}
-    for name, shares in heads.items():
+    for name, weights in heads.items():
         last = keras.layers.Dense(len(architecture.classes), dtype="float32", name=f"{name}_logits")
-        logits = last(network.layers[-1].input)
-        last.set_weights(
-            [joined({head: arrays[f"{head}.{place}"] for head in shares}, shares) for place in (0, 1)]
-        )
-        head = keras.Model(network.input, logits)
-        models[name] = calibrated(head, architecture, 1.0, joined=shares if len(shares) > 1 else None)
+        models[name] = keras.Model(network.input, last(network.layers[-1].input))
+        last.set_weights(weights)
     return models
 
 
@@ -85,9 +86,12 @@ def main() -> None:
 @click.option("-o", "--output", required=True, type=_OUTPUT)
 def save_ferplus(network: Path, data: Path, output: Path) -> None:
     """The heads of FER2013's pictures."""
-    faces = read_training(data)
-    with np.load(network) as arrays:
-        heads = to_keras(dict(arrays), {"ferplus": {"ferplus": 1.0}, "fer2013": {"fer2013": 1.0}}, 48)
+    faces, architecture = read_training(data), resnet48_at(48)
+    with np.load(network) as file:
+        arrays: dict[str, np.ndarray] = dict(file)
+    own = {name: (arrays[f"{name}.0"], arrays[f"{name}.1"]) for name in ("ferplus", "fer2013")}
+    models = to_keras(arrays, own, architecture.input_size)
+    heads = {name: calibrated(model, architecture, temperature=1.0) for name, model in models.items()}
     save(
         {name: recalibrate_held_out(model, faces, name, TAUS[name]) for name, model in heads.items()}, output
     )
@@ -99,32 +103,36 @@ def save_ferplus(network: Path, data: Path, output: Path) -> None:
 def save_default(answers: Path, output: Path) -> None:
     """The joined head and affect7's."""
     with np.load(answers) as file:
-        read: dict[str, Any] = dict(file)
-    names, size = [str(name) for name in read["heads"]], int(read["size"])
-    priors = {name: read[f"training_{name}_prior"] for name in names}
-    ferplus, ferplus_pictures = _held_out(read, "fer2013_tenth", size)
-    affect7, affect7_pictures = _held_out(read, "affect7_tenth", size)
-    join = choose_join(ferplus, affect7, priors)
-    shares = {head: share for head, share in join.shares.items() if share}
-    click.echo(f"joined: {shares}, tau {join.tau}")
-    arrays = {name.removeprefix("network_"): array for name, array in read.items() if "network_" in name}
-    heads = to_keras(arrays, {"default": shares, "affect7": {"affect7": 1.0}}, size)
-    own = [priors[name] for name, part in (("ferplus", ferplus), ("affect7", affect7)) for _ in part.truth]
-    heads["default"] = recalibrate(
-        heads["default"],
-        np.concatenate([ferplus_pictures, affect7_pictures]),
-        np.concatenate([ferplus.truth, affect7.truth]),
-        joined_prior(priors, shares),
-        join.tau,
-        np.stack(own),
+        read: dict[str, np.ndarray] = dict(file)
+    arrays = {
+        name.removeprefix("network_"): array for name, array in read.items() if name.startswith("network_")
+    }
+    architecture = resnet48_at(int(read["size"]))
+    ferplus, ferplus_pictures = _held_out(read, "fer2013_tenth", architecture.input_size)
+    affect7, affect7_pictures = _held_out(read, "affect7_tenth", architecture.input_size)
+    join = choose_join(ferplus, affect7)
+    told = {"ferplus": join.share, "affect7": 1 - join.share, "evenness": join.evenness}
+    click.echo(f"joined: {told}")
+    kernels, biases = (np.stack([arrays[f"{head}.{place}"] for head in read["heads"]]) for place in (0, 1))
+    own = {
+        "default": (join.kernel(kernels), join.logits(biases[:, None])[0]),
+        "affect7": (arrays["affect7.0"], arrays["affect7.1"]),
+    }
+    models = to_keras(arrays, own, architecture.input_size)
+    part = slice(None, None, AFFECT7_PART)
+    default = recalibrate(
+        calibrated(models["default"], architecture, temperature=1.0, joined=told),
+        np.concatenate([ferplus_pictures, affect7_pictures[part]]),
+        np.concatenate([ferplus.truth, affect7.truth[part]]),
+        join.prior,
     )
-    heads["affect7"] = recalibrate(
-        heads["affect7"], affect7_pictures, affect7.truth, priors["affect7"], TAUS["affect7"]
-    )
-    save(heads, output)
+    web = calibrated(models["affect7"], architecture, temperature=1.0)
+    prior = read["training_affect7_prior"]
+    web = recalibrate(web, affect7_pictures, affect7.truth, prior, TAUS["affect7"])
+    save({"default": default, "affect7": web}, output)
 
 
-def _held_out(read: Mapping[str, Any], part: str, size: int) -> tuple[HeldOut, np.ndarray]:
+def _held_out(read: Mapping[str, np.ndarray], part: str, size: int) -> tuple[HeldOut, np.ndarray]:
     """The answers to a part's pictures whose class is known, and the pictures, uint8 [N, size, size, 1]."""
     faces = LabelledFaces(
         np.stack([fit_picture(picture, size, 1) for picture in read[f"{part}_pictures"]]),
@@ -133,8 +141,7 @@ def _held_out(read: Mapping[str, Any], part: str, size: int) -> tuple[HeldOut, n
         np.arange(len(read[f"{part}_labels"])).astype(str),
     )
     truth, known = hard_labels(faces, "ferplus" if faces.votes.any() else "fer2013")
-    logits = {str(head): of[known] for head, of in zip(read["heads"], read[f"{part}_logits"], strict=True)}
-    return HeldOut(logits, truth[known]), faces.images[known]
+    return HeldOut(read[f"{part}_logits"][:, known], truth[known]), faces.images[known]
 
 
 if __name__ == "__main__":

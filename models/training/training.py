@@ -113,15 +113,15 @@ def check_recipe(recipe: Recipe) -> None:
             )
 
 
-def fit_temperature(logits: np.ndarray, truth: np.ndarray, shift: np.ndarray | float = 0.0) -> float:
-    """The T that makes softmax(logits / T + shift) most likely (Guo et al. 2017).
+def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
+    """The T that makes softmax(logits / T) most likely (Guo et al. 2017).
 
-    logits: float [N, K]; truth: int [N], the class of each; shift: float [N, K], to another prior.
+    logits: float [N, K]; truth: int [N], the class of each.
     """
     wide = logits.astype(np.float64)
 
     def log_loss(log_temperature: float) -> float:
-        scores = log_softmax(wide / np.exp(log_temperature) + shift, axis=1)
+        scores = log_softmax(wide / np.exp(log_temperature), axis=1)
         return float(-scores[np.arange(len(truth)), truth].mean())
 
     return float(np.exp(minimize_scalar(log_loss, bounds=(-3, 3), method="bounded").x))
@@ -146,7 +146,7 @@ def calibrated(
     """The model to save: raw pixels [N, H, W, C], 0 to 255, to probabilities [N, K]. Shares the weights.
 
     prior: float [K], the shares of the classes in its training, which the probabilities then assume.
-    joined: the heads whose logits were joined into its own, and their shares, for the file to tell.
+    joined: how heads were joined into this one, for the file to tell.
     """
     shares = None if prior is None else {"training": prior.tolist(), "assumed": prior.tolist()}
     head = ClassProbabilities(

@@ -3,65 +3,77 @@
 import numpy as np
 import pytest
 
-from models.training.join import FLOOR, HeldOut, Join, all_joins, answers, choose_join, joined, joined_prior
+from models.training.join import FLOOR, HeldOut, Join, choose_join, cross_validated, fit_join, merit
 
-EVEN = np.full(3, 1 / 3)
-
-
-def test_logits_are_weighed_by_shares():
-    logits = {"a": np.array([[1.0, 2, 3]]), "b": np.array([[0.0, 4, -1]]), "c": np.array([[9.0, 9, 9]])}
-    np.testing.assert_allclose(joined(logits, {"a": 0.25, "b": 0.75}), [[0.25, 3.5, 0.0]])
+CLASSES = 3
 
 
-def test_the_joined_prior_is_the_geometric_mean():
-    priors = {"a": np.array([0.8, 0.1, 0.1]), "b": EVEN}
-    root = np.sqrt(priors["a"])
-    np.testing.assert_allclose(joined_prior(priors, {"a": 0.5, "b": 0.5}), root / root.sum())
-    np.testing.assert_allclose(joined_prior(priors, {"a": 1.0}), priors["a"])
+def held_out(knows, count=900, seed=0):
+    """Two heads of which one knows a set of pictures better; every third picture is of class 0."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(count) % CLASSES
+    logits = rng.normal(size=(2, count, CLASSES)) + np.eye(CLASSES)[truth] * 0.5
+    logits[knows] += np.eye(CLASSES)[truth] * 1.5
+    return HeldOut(logits, truth)
 
 
-def test_joined_logits_are_the_product_of_what_heads_say():
+def test_logits_are_joined_by_each_heads_matrix():
+    logits = np.array([[[1.0, 2.0]], [[3.0, -1.0]]])
+    matrices = np.array([np.eye(2), [[0, 1], [2, 0]]])
+    join = Join(matrices, np.array([0.5, 0.0]), np.array([0.5, 0.5]), 0.5, 0.0)
+    np.testing.assert_allclose(join.logits(logits), [[1 - 2 + 0.5, 2 + 3]])
+
+
+def test_joined_kernels_and_biases_give_the_joined_logits():
     rng = np.random.default_rng(0)
-    logits = {"a": rng.normal(size=(5, 3)), "b": rng.normal(size=(5, 3))}
-
-    def probabilities(scores):
-        return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-
-    product = probabilities(logits["a"]) ** 0.3 * probabilities(logits["b"]) ** 0.7
-    together = probabilities(joined(logits, {"a": 0.3, "b": 0.7}))
-    np.testing.assert_allclose(product / product.sum(axis=1, keepdims=True), together)
+    features, kernels, biases = rng.normal(size=(4, 6)), rng.normal(size=(2, 6, 3)), rng.normal(size=(2, 3))
+    join = fit_join(held_out(0), held_out(1, seed=1), 0.5, 0.0)
+    logits = features @ kernels + biases[:, None]
+    joined = features @ join.kernel(kernels) + join.logits(biases[:, None])[0]
+    np.testing.assert_allclose(joined, join.logits(logits))
 
 
-def test_tau_takes_the_prior_out():
-    priors, logits = {"a": np.array([0.8, 0.1, 0.1])}, {"a": np.log([[0.6, 0.3, 0.1]])}
-    said = [int(answers(logits, priors, Join({"a": 1.0}, tau))[0]) for tau in (0, 1)]
-    assert said == [0, 1]  # 0.6 is the most; 0.3 / 0.1 is more than 0.6 / 0.8
-    assert answers(logits, priors, Join({"a": 1.0}, 0.0)).dtype == np.int64
+def test_the_prior_is_that_of_the_pictures_as_they_count():
+    ferplus = held_out(0).take(np.arange(900) % 9 < 4)  # of classes 0, 1, 2, 0
+    affect7 = held_out(1)
+    frequencies, even = np.array([0.5, 0.25, 0.25]), np.full(3, 1 / 3)
+    for share, evenness, of_ferplus in ((0.5, 0.0, frequencies), (0.8, 1.0, even)):
+        join = fit_join(ferplus, affect7, share, evenness)
+        np.testing.assert_allclose(join.prior, share * of_ferplus + (1 - share) * even)
 
 
-def test_every_join_sums_to_one():
-    joins = list(all_joins(("a", "b", "c")))
-    assert len(joins) == 66 * 11
-    assert all(sum(join.shares.values()) == pytest.approx(1) for join in joins)
+def test_each_set_is_answered_better_the_more_it_counts():
+    sets = held_out(0), held_out(1, seed=1)
+    right = np.array(
+        [
+            [(answers == part.truth).mean() for answers, part in zip(said, sets, strict=True)]
+            for said in (cross_validated(sets, share, 0.0) for share in (0.05, 0.5, 0.95))
+        ]
+    )
+    assert (np.diff(right[:, 0]) > 0).all()
+    assert (np.diff(right[:, 1]) < 0).all()
 
 
-def test_the_chosen_join_is_best_where_it_keeps_the_floor():
-    """One head knows FER+'s pictures, the other affect7's; the third knows nothing."""
-    rng = np.random.default_rng(0)
-    truth = rng.integers(0, 3, 600)
-    priors = {"ferplus": np.array([0.5, 0.3, 0.2]), "affect7": EVEN, "none": EVEN}
+def test_what_one_head_adds_to_all_its_logits_says_nothing():
+    ferplus, affect7 = held_out(0), held_out(1, seed=1)
+    join = fit_join(ferplus, affect7, 0.5, 0.0)
+    shifted = ferplus.logits + np.array([5.0, -3.0])[:, None, None]
+    np.testing.assert_allclose(join.logits(shifted), join.logits(ferplus.logits), atol=1e-9)
 
-    def said(knows):
-        right = np.eye(3)[truth] * 2
-        return {
-            head: rng.normal(size=(len(truth), 3)) + (right if head == knows else 0)
-            for head in ("ferplus", "affect7", "none")
-        }
 
-    ferplus, affect7 = HeldOut(said("ferplus"), truth), HeldOut(said("affect7"), truth)
-    join = choose_join(ferplus, affect7, priors)
-    assert join.shares["none"] <= 0.1
-    assert 0 < join.shares["affect7"] < 1
-    reached = (answers(ferplus.logits, priors, join) == truth).mean()
-    best = max((answers(ferplus.logits, priors, other) == truth).mean() for other in all_joins(tuple(priors)))
-    assert reached >= min(FLOOR, best)
+def test_the_floor_comes_before_all_else():
+    truth = np.arange(300) % 3
+    good, bad = truth.copy(), truth.copy()
+    bad[:150] = (truth[:150] + 1) % 3
+    sets = HeldOut(np.zeros((1, 300, 3)), truth), HeldOut(np.zeros((1, 300, 3)), truth)
+    assert merit(sets, (good, bad))[0] == FLOOR
+    assert merit(sets, (good, bad)) > merit(sets, (bad, good))
+    assert merit(sets, (good, good)) > merit(sets, (good, bad))
+
+
+def test_a_join_is_chosen_and_fitted_on_all():
+    ferplus, affect7 = held_out(0), held_out(1, seed=1)
+    join = choose_join(ferplus, affect7)
+    again = fit_join(ferplus, affect7, join.share, join.evenness)
+    np.testing.assert_array_equal(join.matrices, again.matrices)
+    assert join.prior.sum() == pytest.approx(1)
