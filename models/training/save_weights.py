@@ -28,8 +28,8 @@ from models.training.training import calibrated, with_heads
 # How far the probabilities of a head with a convention of its own go from the prior in training to an
 # even one. How often affect7 has a class says nothing of how often people look so.
 TAUS: Final = {"ferplus": 0.4, "fer2013": 0.0, "affect7": 1.0}
-# One confidence cannot be right by both conventions: of affect7's held-out pictures every fourth counts in the
-# joined head's, beside all of FER2013's, whose labels ten people gave.
+# One confidence cannot be right by both conventions: of affect7's held-out pictures every fourth counts in
+# the joined head's, beside all of FER2013's, whose labels ten people gave.
 AFFECT7_PART: Final = 4
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
