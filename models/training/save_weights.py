@@ -111,7 +111,7 @@ def save_default(answers: Path, output: Path) -> None:
     ferplus, ferplus_pictures = _held_out(read, "fer2013_tenth", architecture.input_size)
     affect7, affect7_pictures = _held_out(read, "affect7_tenth", architecture.input_size)
     join = choose_join(ferplus, affect7)
-    told = {"ferplus": join.share, "affect7": 1 - join.share, "evenness": join.evenness}
+    told = {"ferplus": join.share, "affect7": round(1 - join.share, 2), "evenness": join.evenness}
     click.echo(f"joined: {told}")
     kernels, biases = (np.stack([arrays[f"{head}.{place}"] for head in read["heads"]]) for place in (0, 1))
     own = {

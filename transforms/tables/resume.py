@@ -71,7 +71,8 @@ def differences(before: Iterable[Settings], settings: Settings) -> list[str]:
     now = settings.decoded_by()
     phrases: dict[str, set[str]] = {}
     for each in before:
-        for name, value in each.decoded_by().items():
-            if value != now[name]:
-                phrases.setdefault(name, set()).add(str(value))
-    return [f"{name} {now[name]}, before {' or '.join(sorted(old))}" for name, old in phrases.items()]
+        was = each.decoded_by()
+        for name in was | now:  # some are named only where they are not as ever
+            if was.get(name) != now.get(name):
+                phrases.setdefault(name, set()).add(str(was.get(name)))
+    return [f"{name} {now.get(name)}, before {' or '.join(sorted(old))}" for name, old in phrases.items()]
