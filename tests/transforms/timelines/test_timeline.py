@@ -2,7 +2,6 @@
 
 import dataclasses
 import random
-from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -191,7 +190,7 @@ def test_writing_is_whole_repeatable_and_marks_the_video_done(tmp_path):
     other = Settings(fps="2", model_sha256="1")
     assert RESUME.state(VIDEO, out, other) == State.OTHER_SETTINGS
     assert differences([settings], other) == ["fps 2, before 5"]
-    head = replace(settings, model_head="affect7")
+    head = dataclasses.replace(settings, model_head="affect7")
     assert differences([head], settings) == ["model_head None, before affect7"]
     assert differences([settings], head) == ["model_head affect7, before None"]
     smoother = Settings(smoothing="median", model_sha256="1")
