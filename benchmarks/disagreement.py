@@ -30,8 +30,9 @@ EVEN: Final = np.ones(len(EMOTIONS))
 
 def lowered(probabilities: np.ndarray, disagreement: np.ndarray, weight: float) -> np.ndarray:
     """Probabilities [N, K], flatter by a temperature of 1 + weight * disagreement; disagreement: [N]."""
-    flat = probabilities ** (1 / (1 + weight * disagreement[:, None]))
-    return flat / flat.sum(axis=1, keepdims=True)
+    flat: np.ndarray = probabilities ** (1 / (1 + weight * disagreement[:, None]))
+    flat /= flat.sum(axis=1, keepdims=True)
+    return flat
 
 
 def rows(name: str, faces: LabelledFaces, labels: str, model: str, other: str) -> list[dict[str, Any]]:

@@ -191,13 +191,14 @@ def _matches(truth: list[tuple[int, int, int]], shown: list[tuple[int, int, int]
 
 def shares(pool: Pool, evenness: float, neutral: float | None) -> Floats:
     """How frequent each emotion is in the tracks; see the top of this file."""
-    share = np.bincount(pool.labels, minlength=len(EMOTIONS)) ** (1.0 - evenness)
+    share: Floats = np.bincount(pool.labels, minlength=len(EMOTIONS)) ** (1.0 - evenness)
     if neutral is not None:
         at = EMOTIONS.index("neutral")
         share[at] = 0
         share *= (1 - neutral) / share.sum()
         share[at] = neutral
-    return share / share.sum()
+    share /= share.sum()
+    return share
 
 
 def learnt_prior(smoothed: Floats, seconds: float) -> Floats:

@@ -49,7 +49,8 @@ def descriptors(pictures: np.ndarray, network: Network) -> np.ndarray:
         even = (x - mean) / deviation.clamp(min=4) * 50 * mask + 117
         with torch.autocast("cpu", torch.bfloat16):
             features.append(network.features(even.to(memory_format=torch.channels_last)).float())
-    return torch.cat(features).numpy()
+    together: np.ndarray = torch.cat(features).numpy()
+    return together
 
 
 def whitened(features: np.ndarray, by: np.ndarray) -> torch.Tensor:
@@ -101,4 +102,5 @@ def groups(pairs: Pairs, count: int) -> np.ndarray:
     """The number of the photograph that each picture shows: int64 [count]."""
     same = pairs.rows[pairs.correlation >= CORRELATION]
     graph = coo_array((np.ones(len(same), bool), (same[:, 0], same[:, 1])), shape=(count, count))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    photographs: np.ndarray = connected_components(graph, directed=False)[1].astype(np.int64)
+    return photographs

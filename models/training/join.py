@@ -51,11 +51,13 @@ class Join:
 
     def kernel(self, kernels: np.ndarray) -> np.ndarray:
         """What is linear in the heads, joined: float [heads, N, K], such as their kernels, to [N, K]."""
-        return np.einsum("hnk,hkc->nc", kernels, self.matrices)
+        joined: np.ndarray = np.einsum("hnk,hkc->nc", kernels, self.matrices)
+        return joined
 
     def logits(self, logits: np.ndarray) -> np.ndarray:
         """The joined logits [N, K] of the heads' [heads, N, K]; so the joined bias of their biases."""
-        return self.kernel(logits) + self.bias
+        joined: np.ndarray = self.kernel(logits) + self.bias
+        return joined
 
 
 def fit_join(ferplus: HeldOut, affect7: HeldOut, share: float, evenness: float) -> Join:

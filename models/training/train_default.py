@@ -275,7 +275,8 @@ def filled(pixels: np.ndarray, inside: np.ndarray, faces: LabelledFaces) -> np.n
     with torch.random.fork_rng():
         torch.manual_seed(0)
         parts = (torch.tensor(part)[:, None].float() for part in (pixels, inside / 255, others))
-        return surrounded(*parts)[:, 0].round().byte().numpy()
+        faces_within: np.ndarray = surrounded(*parts)[:, 0].round().byte().numpy()
+    return faces_within
 
 
 @torch.no_grad()
@@ -291,8 +292,9 @@ def answers(network: nn.Module, pictures: Tensor) -> Iterator[list[Tensor]]:
 
 def all_answers(network: nn.Module, pictures: np.ndarray, size: int) -> np.ndarray:
     """The logits of all heads, float32 [heads, N, 7]; pictures: uint8 [N, H, W] of any size."""
-    batches = [torch.stack(logits) for logits in answers(network, torch.tensor(resized(pictures, size)))]
-    return torch.cat(batches, dim=1).numpy()
+    batches = [torch.stack(heads) for heads in answers(network, torch.tensor(resized(pictures, size)))]
+    logits: np.ndarray = torch.cat(batches, dim=1).numpy()
+    return logits
 
 
 def measured(network: nn.Module, size: int, asked: list[Exam]) -> str:
@@ -422,7 +424,8 @@ def train(
         )
         if (epoch + 1) % EVALUATED == 0 or epoch + 1 == stage.epochs:
             report(f"{done}: {measured(average, size, asked)}")
-    return average.module
+    trained: Network = average.module
+    return trained
 
 
 def trained_average(state_path: Path) -> tuple[Network, int]:
