@@ -191,7 +191,8 @@ def _matches(truth: list[tuple[int, int, int]], shown: list[tuple[int, int, int]
 
 def shares(pool: Pool, evenness: float, neutral: float | None) -> Floats:
     """How frequent each emotion is in the tracks; see the top of this file."""
-    share: Floats = np.bincount(pool.labels, minlength=len(EMOTIONS)) ** (1.0 - evenness)
+    counts = np.bincount(pool.labels, minlength=len(EMOTIONS))
+    share: Floats = counts.astype(np.float64) ** (1.0 - evenness)
     if neutral is not None:
         at = EMOTIONS.index("neutral")
         share[at] = 0

@@ -25,6 +25,7 @@ from models.training.data import (
 from models.training.training import fit_temperature
 
 _BATCH: Final = 256  # pictures a step
+_STEEPEST: Final = 10.0  # slope of a softening: anything above says nothing of a face a little blurred
 
 
 def blurred(pictures: np.ndarray, sigma: float) -> np.ndarray:
@@ -112,11 +113,13 @@ def fit_softening(probabilities: np.ndarray, sharp: np.ndarray, truth: np.ndarra
     """
 
     def log_loss(parameters: np.ndarray) -> float:
-        softer = soften(probabilities, sharp, Softening(knee=parameters[0], slope=abs(parameters[1])))
+        softer = soften(probabilities, sharp, Softening(knee=parameters[0], slope=parameters[1]))
         likelihood = np.maximum(softer[np.arange(len(truth)), truth], 1e-9)
         return float(-np.log(likelihood).mean())
 
     # The loss is flat where the knee lies below all crops, so the search starts at several places.
     starts = [(knee, 0.5) for knee in np.quantile(sharp, (0.25, 0.5, 0.75))]
-    best = min((minimize(log_loss, start, method="Nelder-Mead") for start in starts), key=lambda fit: fit.fun)
-    return Softening(knee=float(best.x[0]), slope=abs(float(best.x[1])))
+    bounds = (None, None), (0.0, _STEEPEST)
+    fits = (minimize(log_loss, start, method="Nelder-Mead", bounds=bounds) for start in starts)
+    best = min(fits, key=lambda fit: fit.fun)
+    return Softening(knee=float(best.x[0]), slope=float(best.x[1]))
