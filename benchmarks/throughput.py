@@ -12,6 +12,8 @@ the run's time. The goal is a run, start-up aside, in 2.5 times the time of read
 as fast as `fer` would need with reading that costs as little.
 
 `growth` makes videos of scikit-image's astronaut and lets one thing grow at a time.
+
+Long, since it measures each step by itself and their growth.
 """
 
 import json

@@ -13,6 +13,8 @@ invented, as the Markdown table that stands in docs/tracking.md.
 With --clips, also finds the faces in every .mp4 of a folder, five times a second, with the mtcnn package,
 and prints how many of them the longest track of each shot holds: the goal of 0.95 is for clips of one
 person. Needs motmetrics; it is no dependency of the package.
+
+Long, since the scenes that it measures on are drawn here.
 """
 
 import argparse

@@ -13,6 +13,9 @@ clearly likelier, the tracks in question end.
 
 Tracking is a function of the faces alone, whatever their order: `track_faces` on the faces it kept
 gives the same tracks again, which is what lets a run be tracked anew from its stored rows.
+
+One algorithm, and long for that: its costs, its two directions and what decides between them are read
+together.
 """
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+// One page, one script: curves, bands, moments and keys share its state, hence its length.
 "use strict";
 // Sorting and searching in the index; charts on a video's page. All text comes in as text.
 
