@@ -6,12 +6,13 @@
 from typing import Final
 
 FILES: Final = {
+    "affect7": "default.keras",
     "default": "default.keras",
     "fer2013": "ferplus.keras",
     "ferplus": "ferplus.keras",
 }
 
 SHA256: Final = {
-    "default.keras": "cbfd905772a9362d6cc0ae2a0a9e432ba77dcbe9b6bdebdfad705cbb6cc2deee",
+    "default.keras": "b5bd22ae4ab062f06b6ea704f51b8e1c5f988e71343a9f6e00042894ffd281ab",
     "ferplus.keras": "b3400db099a1b70bbce25230c83ebb1257bd202a32c23e51c7d93afa04d9fd7a",
 }
