@@ -1,6 +1,7 @@
 """What a user asks of a run, checked before anything is done."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pipeline.build import Execution
 from pipeline.run import dataflow
 from pipeline.run.dataflow import Cloud
 from pipeline.run.options import RunOptions, SettingsOptions
+from pipeline.run.stderr import redirect_stderr
 from schemas.errors import UsageError
 from schemas.settings import WINDOWS_S, Settings
 from transforms.faces.look import check_model_anywhere, find_model_anywhere
@@ -74,7 +76,8 @@ def check_request(
         require_file_system(text.removeprefix("@"), beam_options)
     runner = _check_runner(options, inputs, out)
     settings, model = check_settings(options)
-    check_model_anywhere(model)
+    with redirect_stderr(os.devnull):  # loading a model of the user's own may need TensorFlow, which talks
+        check_model_anywhere(model)
     return Request(inputs, out, options, settings, model, runner, beam_options)
 
 

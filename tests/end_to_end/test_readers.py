@@ -60,7 +60,7 @@ def faceless(model, tmp_path_factory):
 
 def numbers(out, table):
     """The columns of a table that hold floating-point numbers."""
-    rows = ds.dataset(out / table, partitioning="hive").to_table()
+    rows = ds.dataset(out / table).to_table()
     return {
         field.name: rows[field.name].combine_chunks()
         for field in TABLES[table]
@@ -108,7 +108,7 @@ def test_a_video_without_faces_has_typed_tables_for_every_reader(faceless, table
     schema = TABLES[table]
     folder = faceless / table
 
-    arrow = ds.dataset(folder, partitioning="hive").to_table()
+    arrow = ds.dataset(folder).to_table()
     assert arrow.num_rows == ROWS[table]
     for field in schema:
         assert arrow.schema.field(field.name).type == field.type

@@ -19,7 +19,7 @@ def timelines(videos, out, *options):
     """The bytes of each column of `timelines`."""
     result = affectline("run", videos, "-o", out, *FAST, *options)
     assert result.exit_code == 0, result.output
-    rows = ds.dataset(out / "timelines", partitioning="hive").to_table()
+    rows = ds.dataset(out / "timelines").to_table()
     rows = rows.sort_by([(name, "ascending") for name in ("video_id", "sample", "track_id")])
     rows = rows.combine_chunks().unify_dictionaries()
     assert rows.num_rows > 10
