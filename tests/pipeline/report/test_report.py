@@ -204,7 +204,7 @@ def test_pages_of_videos_that_left_the_tables_go_and_nothing_else(corpus, tmp_pa
 
 
 def test_what_is_no_folder_of_tables_is_refused(tmp_path):
-    for out in (str(tmp_path), str(tmp_path / "absent"), "gs://bucket/tables"):
+    for out in (str(tmp_path), str(tmp_path / "absent"), "ftp://host/tables"):
         with pytest.raises(UsageError):
             check_tables(out)
     assert affectline("report", tmp_path).exit_code == 2
