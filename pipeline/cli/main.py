@@ -114,9 +114,10 @@ def _open_streams() -> Iterator[None]:
     """Let nobody miss a stdout or stderr that is closed; where a reader leaves early, end quietly with 0."""
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
-            nothing = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open to the end
-            os.dup2(nothing.fileno(), number)  # or the next file that is opened would get it
-            setattr(sys, name, nothing)
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            if nothing != number:
+                os.dup2(nothing, number)  # or the next file that is opened would get it
+            setattr(sys, name, open(number, "w", encoding="utf-8"))  # noqa: SIM115 - open to the end
     try:
         try:
             yield

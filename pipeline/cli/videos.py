@@ -42,7 +42,7 @@ def run(
             for line in dry_run_lines(request):
                 click.echo(line)
             return
-        outcome = execute(request, ask_user if sys.stdin.isatty() and sys.stderr.isatty() else refuse)
+        outcome = execute(request, ask_user if _is_at_terminal() else refuse)
         if outcome is None:
             return
         write_json(summary_for_machines(outcome, request.out), chosen.summary_json)
@@ -52,6 +52,10 @@ def run(
         for line in describe(outcome.measured) if metrics else ():
             click.echo(line)
     sys.exit(outcome.exit_code)
+
+
+def _is_at_terminal() -> bool:
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 def ask_user(situation: str, question: str, instead: str) -> bool:

@@ -57,7 +57,7 @@ def open_parquet(path: str) -> pq.ParquetFile:
 def read_footer(path: str) -> pq.FileMetaData:
     """The footer of one Parquet file, local or remote, and no more of it."""
     if not is_remote(path):
-        return pq.read_metadata(path)
+        return pq.read_metadata(os.path.abspath(path))
     with file_systems().open(path, compression_type="uncompressed") as source:
         return pq.read_metadata(pa.PythonFile(source, mode="r"))
 

@@ -219,12 +219,12 @@ def test_a_model_replaced_under_worker_processes_ends_the_run_with_its_sentence(
     def replace(_workers):
         with open(model, "ab") as file:
             file.write(b"\0")
-        real(_workers)
+        return real(_workers)
 
     from pipeline.run import local
 
-    real = local.prepare_workers
-    monkeypatch.setattr(local, "prepare_workers", replace)
+    real = local.worker_environment
+    monkeypatch.setattr(local, "worker_environment", replace)
     result = affectline("run", videos, "-o", tmp_path / "out", *FAST, "--model", model, "--workers", 2)
     assert result.exit_code == 1
     assert result.output.splitlines()[-1] == (

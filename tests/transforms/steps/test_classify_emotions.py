@@ -14,7 +14,7 @@ from transforms.steps.classify_emotions import EmotionModelHandler
 
 @pytest.fixture
 def handler():
-    return EmotionModelHandler(ModelRef("any", "any", "0", None), batch_size=8)
+    return EmotionModelHandler(ModelRef("any", "any", "0", None, None), batch_size=8)
 
 
 def crops(count):
