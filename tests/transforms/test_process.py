@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -190,6 +191,7 @@ def test_a_path_that_names_no_one_video_is_refused(videos, analyzer, tmp_path):
 
 
 def test_it_needs_no_beam_and_leaves_no_file_behind(videos, untrained_model):
+    [two] = [video for video in videos if Path(video).name == "two.mp4"]
     script = f"""
 import sys, tempfile, pathlib
 from transforms.faces.analyzer import Analyzer
@@ -197,7 +199,7 @@ from transforms.process import process_video
 from schemas.settings import Settings
 with tempfile.TemporaryDirectory() as folder:
     tempfile.tempdir = folder
-    timeline = process_video({str(videos[0])!r}, Analyzer.load({str(untrained_model)!r}, "haar"), Settings())
+    timeline = process_video({str(two)!r}, Analyzer.load({str(untrained_model)!r}, "haar"), Settings())
     assert not list(pathlib.Path(folder).glob("affectline-*"))
 assert len(timeline.thumbnails) == len(set(timeline.faces.track)) > 0
 assert not [name for name in sys.modules if name.startswith("apache_beam")]

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import UnreadableVideoError
+from schemas.remarks import OTHER_PICTURES
 from tests.helpers.needs import SHARED
 from tests.helpers.videos import (
     cut_short,
@@ -547,7 +548,7 @@ PRACTICE = {
     "odd/face_missing_stsd.mp4": (30, 5, 0, set()),
     "odd/face_mkv_fps1000.mkv": (30, 5, 0, set()),
     "odd/face_mpeg2_3frames.ps": (3, 1, 0, set()),
-    "odd/face_selfie_hevc_rot270_2tracks.mp4": (53, 9, 0, set()),
+    "odd/face_selfie_hevc_rot270_2tracks.mp4": (53, 9, 0, {OTHER_PICTURES}),
     "odd/face_sideways_pixels_no_rotation_flag.mp4": (30, 5, 0, set()),
     "odd/failing_audio.mp4": (280, 56, 0, set()),
     "odd/flv1_sorenson_vfr.flv": (25, 4, 0, set()),
@@ -566,7 +567,7 @@ PRACTICE = {
     "odd/single_frame.m4v": (1, 1, 0, set()),
     "odd/torchcodec_av1_video.mkv": (125, 25, 0, set()),
     "odd/torchcodec_h264_10bits.mp4": (30, 5, 0, set()),
-    "odd/torchcodec_nasa_13013.mp4": (390, 65, 0, set()),
+    "odd/torchcodec_nasa_13013.mp4": (390, 65, 0, {OTHER_PICTURES}),
     "odd/truncated_claims_27142_frames.mkv": (37, 8, 0, {reading.CUT_SHORT}),
     "odd/vfr_slow_motion_gap325ms.mp4": (7, 3, 0, set()),
     "odd/vp8.webm": (24, 5, 0, set()),
