@@ -93,7 +93,7 @@ def generated(folder):
     write(folder / "two.mp4", size=(320, 160), draw=two)
     write(folder / "tiny.mp4", size=(32, 32))
     write(folder / "odd-size.mkv", size=(161, 163), codec="ffv1", pix_fmt="bgr0")
-    write(folder / "vp8.webm", codec="libvpx")
+    write(folder / "two.mp4", codec="libvpx")
     write(folder / "mpeg4.avi", codec="mpeg4", tick=Fraction(1, 25), times=list(range(60)))
     write(folder / "transport.ts", bframes=2)
     turned(folder / "turned-90.mp4", 0, 1, -1, 0)
@@ -191,7 +191,7 @@ def test_a_path_that_names_no_one_video_is_refused(videos, analyzer, tmp_path):
 
 
 def test_it_needs_no_beam_and_leaves_no_file_behind(videos, untrained_model):
-    [two] = [video for video in videos if Path(video).name == "two.mp4"]
+    [clip] = [video for video in videos if Path(video).name == "even-10.mkv"]
     script = f"""
 import sys, tempfile, pathlib
 from transforms.faces.analyzer import Analyzer
@@ -199,7 +199,7 @@ from transforms.process import process_video
 from schemas.settings import Settings
 with tempfile.TemporaryDirectory() as folder:
     tempfile.tempdir = folder
-    timeline = process_video({str(two)!r}, Analyzer.load({str(untrained_model)!r}, "haar"), Settings())
+    timeline = process_video({str(clip)!r}, Analyzer.load({str(untrained_model)!r}, "haar"), Settings())
     assert not list(pathlib.Path(folder).glob("affectline-*"))
 assert len(timeline.thumbnails) == len(set(timeline.faces.track)) > 0
 assert not [name for name in sys.modules if name.startswith("apache_beam")]

@@ -243,7 +243,7 @@ def test_a_compacted_folder_is_read_and_rewritten_on_a_remote_file_system(copy, 
     assert not has_rows(far, "videos", first)
     for table in TABLES:
         assert read_rows(far, table, others[0]).equals(read_rows(str(out), table, others[0]))
-    with pytest.raises(UsageError, match="on this machine"):
+    with pytest.raises(UsageError, match="copy the tables here, compact them"):
         compact(far)
 
 

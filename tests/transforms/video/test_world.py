@@ -83,7 +83,7 @@ def test_steps_raise_it_for_a_runner_that_tries_again_and_else_write_it_down(tmp
     video = Video("gone-0123456789", str(tmp_path / "gone.mp4"), "1-2", 1)
     segment = Segment(video, 0, 0, -1, 0, 320, 240, 1_000_000, 25)
     for retries in (True, False):
-        plan, sample = _PlanSegments(0, {}, 300.0, retries), _SampleFrames(Fraction(5), 300.0, retries)
+        plan, sample = _PlanSegments(0, 300.0, retries), _SampleFrames(Fraction(5), 300.0, retries)
         for step, element in ((plan, video), (sample, segment)):
             step.setup()
             try:
