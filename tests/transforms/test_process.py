@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -93,7 +92,7 @@ def generated(folder):
     write(folder / "two.mp4", size=(320, 160), draw=two)
     write(folder / "tiny.mp4", size=(32, 32))
     write(folder / "odd-size.mkv", size=(161, 163), codec="ffv1", pix_fmt="bgr0")
-    write(folder / "two.mp4", codec="libvpx")
+    write(folder / "vp8.webm", codec="libvpx")
     write(folder / "mpeg4.avi", codec="mpeg4", tick=Fraction(1, 25), times=list(range(60)))
     write(folder / "transport.ts", bframes=2)
     turned(folder / "turned-90.mp4", 0, 1, -1, 0)
@@ -191,7 +190,7 @@ def test_a_path_that_names_no_one_video_is_refused(videos, analyzer, tmp_path):
 
 
 def test_it_needs_no_beam_and_leaves_no_file_behind(videos, untrained_model):
-    [clip] = [video for video in videos if Path(video).name == "even-10.mkv"]
+    [clip] = [video for video in videos if video.name == "even-10.mkv"]
     script = f"""
 import sys, tempfile, pathlib
 from transforms.faces.analyzer import Analyzer
