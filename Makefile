@@ -15,7 +15,7 @@ test: $(VENV)/.test
 	$(PYTEST)
 
 coverage: $(VENV)/.test
-	$(PYTEST) --cov --cov-report=term --cov-fail-under=80
+	$(PYTEST) --cov --cov-report=term --cov-fail-under=88
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import urllib.request
 from functools import cache
 from pathlib import Path
 from urllib.error import URLError
@@ -306,6 +307,8 @@ def refusing_network(tmp_path, monkeypatch):
     monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path))
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    # What opens URLs keeps the proxy of its first call: none before this one, and this one not after it.
+    monkeypatch.setattr(urllib.request, "_opener", None)
     return file_utils
 
 
