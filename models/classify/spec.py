@@ -11,7 +11,7 @@ from typing import Any, Final
 from models.classify.litert import MEMBER
 from models.classify.sharpness import Softening
 from models.classify.shipped import FILES, SHA256
-from models.classify.trust import unknown_classes
+from models.classify.trust import CONFIG, unknown_classes
 from models.crop_spec import CropSpec
 from schemas.emotions import EMOTIONS
 from schemas.errors import ModelChangedError, RunError, UsageError
@@ -97,7 +97,7 @@ def read_heads(path: Path) -> dict[str | None, ModelSpec]:
     foreign = f"'{path}' is not a model saved by affectline train; give such a .keras file."
     try:
         with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
+            config = json.loads(archive.read(CONFIG))
             layers = config["config"]["layers"]
             has_litert = MEMBER in archive.namelist()
         pixels = next(layer["config"] for layer in layers if layer["class_name"] == "InputLayer")

@@ -9,6 +9,8 @@ from typing import Final
 
 import numpy as np
 
+from models.classify.trust import CONFIG, WEIGHTS
+
 # Layers with weights, and what their class is called in the file.
 _GROUPS: Final = {"Conv2D": "conv2d", "BatchNormalization": "batch_normalization", "Dense": "dense"}
 
@@ -18,8 +20,8 @@ def read_keras_arrays(path: Path) -> dict[str, np.ndarray]:
     import h5py
 
     with zipfile.ZipFile(path) as archive:
-        layers = json.loads(archive.read("config.json"))["config"]["layers"]
-        weights = io.BytesIO(archive.read("model.weights.h5"))
+        layers = json.loads(archive.read(CONFIG))["config"]["layers"]
+        weights = io.BytesIO(archive.read(WEIGHTS))
     arrays: dict[str, np.ndarray] = {}
     numbers: Counter[str] = Counter()
     with h5py.File(weights) as file:
