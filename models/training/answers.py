@@ -13,8 +13,8 @@ public_test, fer2013_tenth, affect7_tenth and affect7_filled (the same faces wit
     PART_labels          int64 [N], indexes into `emotions`: the label that the data set gives itself
     training_affect7_prior  float64 [7], shares of the classes in what affect7's head learned
 
-and the averaged network: network_ARRAY as `models.training.train_ferplus.keras_weights` gives them, and size,
-that of the pictures.
+and the averaged network: network_ARRAY as `models.training.resnet48_torch.keras_weights` gives them, and
+size, that of the pictures.
 """
 
 from pathlib import Path
@@ -24,8 +24,9 @@ import click
 import numpy as np
 
 from models.training.data import read_parquet
-from models.training.train_default import HEADS, HELD, KEPT, all_answers, filled, trained_average
-from models.training.train_ferplus import keras_weights
+from models.training.resnet48_torch import keras_weights, trained_average
+from models.training.three_sets import HEADS, HELD, KEPT, filled
+from models.training.train_default import all_answers
 from models.training.web_faces import read_web_faces
 from schemas.emotions import EMOTIONS
 
@@ -39,7 +40,7 @@ _FILE = click.Path(exists=True, path_type=Path)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
 def main(state: Path, fer2013: Path, affect7: Path, output: Path) -> None:
     """Write the answers."""
-    network, size = trained_average(state)
+    network, size = trained_average(state, HEADS)
     with np.load(state.with_name("split.npz")) as uses:
         training_use, web_use = uses["training_use"], uses["web_use"]
     training, web = read_parquet(fer2013, "Training"), read_web_faces(affect7)

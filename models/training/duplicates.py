@@ -14,7 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch.nn import functional
 
-from models.training.train_ferplus import Network
+from models.training.resnet48_torch import Network
 
 SIZE: Final = 48  # of the pictures that are compared
 DESCRIPTOR: Final = 0.7  # cosine from which two pictures are compared; of those below, few are duplicates

@@ -16,7 +16,7 @@ _GROUPS: Final = {"Conv2D": "conv2d", "BatchNormalization": "batch_normalization
 
 
 def read_keras_arrays(path: Path) -> dict[str, np.ndarray]:
-    """What each layer holds, by name and number as in `models.training.train_ferplus.keras_weights`."""
+    """What each layer holds, by name and number as in `models.training.resnet48_torch.keras_weights`."""
     import h5py
 
     with zipfile.ZipFile(path) as archive:

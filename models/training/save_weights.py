@@ -48,7 +48,7 @@ def to_keras(
 ) -> dict[str, keras.Model]:
     """A network to logits for each head, all with one body.
 
-    arrays: of the body, as `models.training.train_ferplus.keras_weights` gives them. heads: kernel and bias
+    arrays: of the body, as `models.training.resnet48_torch.keras_weights` gives them. heads: kernel and bias
     by name.
 
     Kernels are rounded to half precision: the file is then half as large when compressed.

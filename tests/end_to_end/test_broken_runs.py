@@ -77,6 +77,7 @@ exit $code
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs the right to mount a file system")
 def test_a_disk_that_fills_up_under_worker_processes_is_said(videos, untrained_model, tmp_path):
     private = ["unshare", "--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK, tmp_path]

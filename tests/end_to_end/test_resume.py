@@ -24,6 +24,7 @@ def finished(out):
     return sorted(path.parent.name for path in out.glob("videos/*/part-0.parquet"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_after", [1, 3])
 def test_killed_runs_end_like_one_that_was_not(videos, untrained_model, tmp_path, kill_after):
     options = [*FAST, "--model", untrained_model, "--wave-minutes", "0.01"]  # a wave a video

@@ -197,6 +197,7 @@ def test_resmooth_gives_what_a_run_would_have_given(finished, videos, model, tmp
     assert "(2 were done before)" in again.output
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_tables_whatever_stands_beside_the_user(finished, videos, model, tmp_path):
     for name in ("models", "transforms", "schemas", "pipeline"):
         (tmp_path / name).mkdir()
@@ -225,6 +226,7 @@ def alive(process):
         return False
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_ends_the_run(videos, model, tmp_path):
     process = start(
         "run", videos, "-o", tmp_path / "out", *model, "--fps", "0", "--workers", "2", cwd=tmp_path
@@ -305,6 +307,7 @@ def test_a_summary_for_machines_says_how_a_run_ended(bad_videos, model, tmp_path
     assert "cannot be written" in nowhere.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_run_that_is_stopped_ends_in_order(videos, model, tmp_path, monkeypatch, number, code, workers):

@@ -12,6 +12,8 @@ from transforms.remote import require_file_system
 boto3 = pytest.importorskip("boto3")
 server = pytest.importorskip("moto.server")
 
+pytestmark = pytest.mark.slow
+
 BUCKET = "videos-and-tables"
 
 

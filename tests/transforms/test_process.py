@@ -144,6 +144,7 @@ def videos(tmp_path_factory):
     return sorted(generated(tmp_path_factory.mktemp("generated") / "videos").iterdir())
 
 
+@pytest.mark.slow
 def test_thirty_videos_give_the_rows_of_a_run_that_cuts_them(videos, untrained_model, analyzer, tmp_path):
     ran = run(videos, tmp_path / "ran", untrained_model, "--segment-seconds", "0.7")
     assert_same_rows(process(videos, tmp_path / "processed", analyzer, untrained_model), ran)
@@ -174,6 +175,7 @@ def test_packing_and_batching_change_nothing(videos, untrained_model, analyzer, 
     assert_same_rows(process(few, tmp_path / "small", analyzer, untrained_model), usual)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_shared
 def test_every_practice_clip_gives_the_rows_of_a_run(untrained_model, analyzer, tmp_path):
     clips = sorted(path for path in (SHARED / "videos").rglob("*") if path.is_file())

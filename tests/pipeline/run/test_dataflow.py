@@ -281,6 +281,7 @@ def test_a_remote_list_of_local_videos_is_refused(service, model, clips, tmp_pat
 # --- whole jobs -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_job_is_sent_whole_and_what_was_sent_gives_the_local_tables(service, model, local_tables, tmp_path):
     out = f"gs://{cloud.BUCKET}/dataflow-out"
     result = affectline("run", f"{VIDEOS}/**", "-o", out, *FAST, *model, *ON_DATAFLOW, "--", *service.options)
@@ -303,6 +304,7 @@ def test_a_job_is_sent_whole_and_what_was_sent_gives_the_local_tables(service, m
     assert not list(cloud.download(out + "/_affectline/scratch", tmp_path / "scratch").rglob("*.*"))
 
 
+@pytest.mark.slow
 def test_a_gpu_job_without_a_gpu_ends_at_once(service, model, tmp_path):
     out = f"gs://{cloud.BUCKET}/gpu-out"
     gpu = ["--gpu", "nvidia-l4", "--separate-gpu-stage"]
@@ -340,6 +342,7 @@ def test_the_accelerator_stands_in_the_job(service, model):
     assert job["environment"]["workerPools"][0]["machineType"] == "g2-standard-8"
 
 
+@pytest.mark.slow
 def test_a_job_goes_over_grpc_as_in_production(storage, model, tmp_path):
     # In a process of its own: gRPC reads whom to trust once.
     command = (
@@ -377,6 +380,7 @@ def test_a_job_goes_over_grpc_as_in_production(storage, model, tmp_path):
     assert "was matched but has no row in `videos`" in process.stderr
 
 
+@pytest.mark.slow
 def test_a_template_is_written_and_not_run(service, model, local_tables, tmp_path):
     """As Google's template launcher does it; the model lies in the bucket."""
     where = f"gs://{cloud.BUCKET}/template"
@@ -412,6 +416,7 @@ def test_neighbouring_segments_share_a_copy_of_a_remote_video():
     assert groups("gs://some-bucket/v.mp4")[9:11] == ["v-1/0", "v-1/1"]
 
 
+@pytest.mark.slow
 def test_the_staged_wheel_is_one_that_pip_installs(tmp_path):
     wheel = dataflow.build_wheel(tmp_path)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--target", tmp_path / "site"]

@@ -132,6 +132,7 @@ def worker_pool():
     pool.wait()
 
 
+@pytest.mark.slow
 def test_a_pool_of_workers_gives_the_same_tables(finished, videos, untrained_model, tmp_path, worker_pool):
     out = tmp_path / "out"
     result = affectline(

@@ -69,6 +69,7 @@ def test_what_the_world_spoils_at_the_start_is_taken_up_by_the_next_run(run, tmp
     assert rows(tmp_path / "out")["status"].to_dict() == {"a.mp4": "ok", "b.mp4": "ok"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fps", ["5", "0"])
 def test_a_segment_that_cannot_be_fetched_leaves_its_planned_samples(run, tmp_path, monkeypatch, fps):
     real = Decoder.read
