@@ -1,4 +1,4 @@
-r"""A trained network, and what it says of all held-out pictures: what choosing the join of its heads needs.
+r"""A trained network, and what it sees in all held-out pictures: what choosing the join of its heads needs.
 
     python -m models.training.answers DIR/STAGE.pt -o FILE.npz \
         --fer2013 fer2013.parquet --affect7 affect7.parquet
@@ -7,7 +7,7 @@ DIR holds the split.npz of `python -m models.training.train_default`. FILE.npz g
 public_test, fer2013_tenth, affect7_tenth and affect7_filled (the same faces with something around them):
 
     PART_pictures        uint8 [N, H, W], grey, as in their data set
-    PART_logits          float32 [heads, N, 7], in the order of `heads` and of `emotions`
+    PART_features        float32 [N, 256], what the heads read
     PART_mirrored        the same of the mirror images
     PART_votes           float32 [N, 7], FER+ votes (zeros in affect7's parts)
     PART_labels          int64 [N], indexes into `emotions`: the label that the data set gives itself
@@ -22,12 +22,12 @@ from typing import Any
 
 import click
 import numpy as np
+import torch
 
 from models.training.data import read_parquet
-from models.training.resnet48_torch import keras_weights, trained_average
+from models.training.resnet48_torch import features_of, keras_weights, trained_average
 from models.training.three_sets import HEADS, HELD, KEPT, filled
-from models.training.train_default import all_answers
-from models.training.web_faces import read_web_faces
+from models.training.web_faces import read_web_faces, resized
 from schemas.emotions import EMOTIONS
 
 _FILE = click.Path(exists=True, path_type=Path)
@@ -39,7 +39,7 @@ _FILE = click.Path(exists=True, path_type=Path)
 @click.option("--affect7", required=True, type=_FILE)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path))
 def main(state: Path, fer2013: Path, affect7: Path, output: Path) -> None:
-    """Write the answers."""
+    """Write the features."""
     network, size = trained_average(state, HEADS)
     with np.load(state.with_name("split.npz")) as uses:
         training_use, web_use = uses["training_use"], uses["web_use"]
@@ -50,16 +50,17 @@ def main(state: Path, fer2013: Path, affect7: Path, output: Path) -> None:
     parts = {name: (part.images[..., 0], part.votes, part.fer2013) for name, part in faces.items()}
     labels = web.emotions[held]
     none = np.zeros((len(labels), len(EMOTIONS)), np.float32)
-    pixels = web.pixels[held]
-    parts["affect7_tenth"] = pixels, none, labels
-    parts["affect7_filled"] = filled(pixels, web.inside[held], tenth), none, labels
+    faces_alone = web.pixels[held]
+    parts["affect7_tenth"] = faces_alone, none, labels
+    parts["affect7_filled"] = filled(faces_alone, web.inside[held], tenth), none, labels
     arrays: dict[str, Any] = {"heads": np.array(HEADS), "emotions": np.array(EMOTIONS)}
     arrays["size"] = np.array(size)
     arrays |= {f"network_{name}": values for name, values in keras_weights(network).items()}
     for name, (pictures, votes, own) in parts.items():
         arrays[f"{name}_pictures"] = pictures
-        arrays[f"{name}_logits"] = all_answers(network, pictures, size)
-        arrays[f"{name}_mirrored"] = all_answers(network, pictures[:, :, ::-1].copy(), size)
+        pixels = torch.tensor(resized(pictures, size))
+        arrays[f"{name}_features"] = features_of(network, pixels)
+        arrays[f"{name}_mirrored"] = features_of(network, pixels.flip(2))
         arrays[f"{name}_votes"], arrays[f"{name}_labels"] = votes, own
     shares = np.bincount(web.emotions[web_use == KEPT], minlength=len(EMOTIONS))
     arrays["training_affect7_prior"] = shares / shares.sum()

@@ -214,6 +214,19 @@ def trained_average(state_path: Path, heads: Sequence[str]) -> tuple[Network, in
     return average.module.to(memory_format=torch.channels_last), state["size"]
 
 
+@torch.no_grad()
+def features_of(network: Network, pictures: Tensor) -> np.ndarray:
+    """What the heads read of each picture, float32 [N, 256]; uint8 [N, H, W]."""
+    network.eval()
+    batches = []
+    for batch in pictures.split(BATCH):
+        pixels = batch[:, None].float().contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            batches.append(network.features(pixels).float())
+    features: np.ndarray = torch.cat(batches).numpy()
+    return features
+
+
 def named_convolutions(network: Network) -> dict[str, Convolution]:
     """The convolutions by their names in models/architectures/resnet48.py, in its order."""
     names = ["stem", *(f"{name}_{part}" for name, _, _ in BLOCKS for part in (1, 2))]

@@ -4,8 +4,8 @@
     python -m models.training.save_weights default DIR/answers.npz -o default.keras
 
 A program of its own because PyTorch and TensorFlow do not bear each other in one process. Each file holds one
-body and two heads: `ferplus` and `fer2013`; or `default`, which joins what the three heads of that body say,
-and `affect7`.
+body and two heads: `ferplus` and `fer2013`; or `default`, which joins the three heads of that body, and
+`affect7`.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from models.architectures.spec import Architecture
 from models.classify.litert import add_litert
 from models.training.calibration import recalibrate, recalibrate_held_out
 from models.training.data import LabelledFaces, fit_picture, hard_labels, read_training
-from models.training.join import HeldOut, choose_join
+from models.training.join import Heads, HeldOut, choose_join
 from models.training.training import calibrated, with_heads
 
 # How far the probabilities of a head with a convention of its own go from the prior in training to an
@@ -110,12 +110,13 @@ def save_default(answers: Path, output: Path) -> None:
     architecture = resnet48_at(int(read["size"]))
     ferplus, ferplus_pictures = _held_out(read, "fer2013_tenth", architecture.input_size)
     affect7, affect7_pictures = _held_out(read, "affect7_tenth", architecture.input_size)
-    join = choose_join(ferplus, affect7)
+    surrounded, _ = _held_out(read, "affect7_filled", architecture.input_size)
+    kernels, biases = (np.stack([arrays[f"{head}.{place}"] for head in read["heads"]]) for place in (0, 1))
+    join = choose_join(Heads(kernels, biases), ferplus, affect7.joined(surrounded))
     told = {"ferplus": join.share, "affect7": round(1 - join.share, 2), "evenness": join.evenness}
     click.echo(f"joined: {told}")
-    kernels, biases = (np.stack([arrays[f"{head}.{place}"] for head in read["heads"]]) for place in (0, 1))
     own = {
-        "default": (join.kernel(kernels), join.logits(biases[:, None])[0]),
+        "default": (join.kernel, join.bias),
         "affect7": (arrays["affect7.0"], arrays["affect7.1"]),
     }
     models = to_keras(arrays, own, architecture.input_size)
@@ -133,7 +134,7 @@ def save_default(answers: Path, output: Path) -> None:
 
 
 def _held_out(read: Mapping[str, np.ndarray], part: str, size: int) -> tuple[HeldOut, np.ndarray]:
-    """The answers to a part's pictures whose class is known, and the pictures, uint8 [N, size, size, 1]."""
+    """A part's pictures whose class is known: features, and pixels, uint8 [N, size, size, 1]."""
     faces = LabelledFaces(
         np.stack([fit_picture(picture, size, 1) for picture in read[f"{part}_pictures"]]),
         read[f"{part}_labels"],
@@ -141,7 +142,8 @@ def _held_out(read: Mapping[str, np.ndarray], part: str, size: int) -> tuple[Hel
         np.arange(len(read[f"{part}_labels"])).astype(str),
     )
     truth, known = hard_labels(faces, "ferplus" if faces.votes.any() else "fer2013")
-    return HeldOut(read[f"{part}_logits"][:, known], truth[known]), faces.images[known]
+    features = read[f"{part}_features"][known]
+    return HeldOut(features, truth[known], np.flatnonzero(known)), faces.images[known]
 
 
 if __name__ == "__main__":
