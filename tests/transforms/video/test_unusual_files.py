@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from schemas.elements import Video
 from schemas.errors import UnreadableVideoError
 from schemas.remarks import OTHER_PICTURES
+from tests.helpers.reading import TS, assert_same, read, shown
 from tests.helpers.videos import (
     SIZE,
     cut_short,
@@ -37,8 +38,6 @@ from transforms.video.decoder import CHILD, Decoder
 from transforms.video.reading import probe
 from transforms.video.records import LostSample, SampledFrame
 from transforms.video.segments import cut
-
-from .test_video import TS, assert_same, read, shown
 
 VIDEO = Video("a-0123456789", "a.mkv", "1-1", 1)
 

@@ -1,84 +1,29 @@
 """Which frames come out of a video, and at what time: videos made here, each frame showing its number."""
 
-from collections.abc import Sequence
 from fractions import Fraction
-from itertools import pairwise
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import UnreadableVideoError
-from schemas.remarks import OTHER_PICTURES
-from tests.helpers.needs import SHARED
+from tests.helpers.reading import TS, read, shown
 from tests.helpers.videos import (
     cut_short,
     damage,
     even,
     joined,
-    number_in,
     picture,
     set_display_matrix,
     start_edit_later,
     write_video,
 )
-from transforms.video import clock, decoding, files, reading, records
+from transforms.video import clock, files, reading, records
 from transforms.video.clock import Sampling
-from transforms.video.reading import probe, read_segment
-from transforms.video.records import DecodingProgress, LostSample, Probe, SampledFrame, SegmentSummary
-
-TS = Fraction(1, 90000)
-
-
-def read(
-    path: Path, fps: Fraction | int = 0, cuts: Sequence[int] = ()
-) -> tuple[list[SampledFrame | LostSample], SegmentSummary]:
-    """All samples of a video and the sum of its segments' summaries."""
-    found = probe(str(path))
-    edges = [0, *cuts, -1]
-    items: list[SampledFrame | LostSample] = []
-    ends = []
-    for start, end in pairwise(edges):
-        *body, summary = read_segment(
-            str(path), start, end, found.zero_pts, (found.width, found.height), Fraction(fps)
-        )
-        assert isinstance(summary, SegmentSummary)
-        ends.append(summary)
-        for item in body:
-            assert isinstance(item, SampledFrame | LostSample | DecodingProgress)
-            if not isinstance(item, DecodingProgress):
-                items.append(item)
-    return items, total(ends)
-
-
-def total(ends: Sequence[SegmentSummary]) -> SegmentSummary:
-    """What the segments of one video amount to together."""
-    return SegmentSummary(
-        frames_read=sum(end.frames_read for end in ends),
-        last_pts_us=max(end.last_pts_us for end in ends),
-        min_step_us=min((end.min_step_us for end in ends if end.min_step_us), default=0),
-        max_step_us=max(end.max_step_us for end in ends),
-        problems=tuple(sorted({problem for end in ends for problem in end.problems})),
-    )
-
-
-def shown(items: Sequence[SampledFrame | LostSample]) -> list[tuple[int, int, int | None]]:
-    """(sample, milliseconds, number in the picture or None when it is lost)."""
-    return [
-        (i.sample, i.pts_us // 1000, number_in(i.image) if isinstance(i, SampledFrame) else None)
-        for i in items
-    ]
-
-
-def assert_same(one: Sequence[SampledFrame | LostSample], other: Sequence[SampledFrame | LostSample]) -> None:
-    assert [(type(i), i.sample, i.pts_us) for i in one] == [(type(i), i.sample, i.pts_us) for i in other]
-    for left, right in zip(one, other, strict=True):
-        if isinstance(left, SampledFrame) and isinstance(right, SampledFrame):
-            np.testing.assert_array_equal(left.image, right.image)
-
+from transforms.video.reading import probe
+from transforms.video.records import LostSample, Probe, SampledFrame
 
 # ------------------------------------------------------------------------------------ which frames
 
@@ -432,222 +377,3 @@ def test_a_playlist_may_not_reach_for_other_files(tmp_path):
         (tmp_path / name).write_text(text)
         with pytest.raises(UnreadableVideoError):
             probe(str(tmp_path / name))
-
-
-# ------------------------------------------------------------------------------------ segments
-
-
-@pytest.fixture(scope="module")
-def practice(tmp_path_factory) -> dict[str, Path]:
-    """Videos for cutting, by kind."""
-    d = tmp_path_factory.mktemp("practice")
-    rng = np.random.default_rng(7)
-    vfr = np.cumsum(rng.choice([1, 7, 33, 40, 250, 1300], 60, p=[0.1, 0.2, 0.3, 0.3, 0.08, 0.02])).tolist()
-    open_gop = {"x264-params": "open-gop=1:scenecut=0:bframes=3:b-adapt=0:log-level=-1"}
-    refresh = {"x264-params": "intra-refresh=1:keyint=8:scenecut=0:bframes=0:log-level=-1"}
-    made = {
-        "constant": write_video(d / "constant.mp4", even(60)),
-        "vfr": write_video(d / "vfr.mkv", vfr, bframes=2, gop=7),
-        "edit list": start_edit_later(
-            write_video(d / "edit.mp4", even(60), bframes=2, gop=8), Fraction(10, 25)
-        ),
-        "open gop": write_video(d / "open.mp4", even(60), bframes=3, gop=10, options=open_gop),
-        "open gop ts": write_video(d / "open.ts", even(60, 3600), tick=TS, bframes=3, options=open_gop),
-        "intra refresh": write_video(d / "refresh.ts", even(60, 3600), tick=TS, options=refresh),
-        "hevc": write_video(d / "hevc.mp4", even(40), codec="libx265", bframes=3, gop=8),
-        "interlaced": write_video(
-            d / "interlaced.mts", even(60, 3600), tick=TS, bframes=2, gop=9, interlaced=True
-        ),
-        "mpeg2": write_video(
-            d / "mpeg2.mpg", even(60, 1), tick=Fraction(1, 25), codec="mpeg2video", bframes=2
-        ),
-        "avi": write_video(d / "a.avi", even(60, 1), tick=Fraction(1, 25), codec="mpeg4", bframes=2),
-        "vp9": write_video(d / "vp9.webm", even(40), codec="libvpx-vp9", gop=9),
-        "gif": write_video(d / "a.gif", even(30, 4), tick=Fraction(1, 100), codec="gif", pix_fmt="rgb8"),
-    }
-    for kind, source, start, stop in (
-        ("damaged", "constant", 0.4, 0.45),
-        ("much damaged", "constant", 0.3, 0.7),
-        ("damaged open gop", "open gop", 0.5, 0.55),
-        ("damaged ts", "open gop ts", 0.4, 0.5),
-        ("damaged vfr", "vfr", 0.4, 0.45),
-        ("damaged hevc", "hevc", 0.4, 0.5),
-        ("damaged mpeg2", "mpeg2", 0.4, 0.5),
-        ("damaged avi", "avi", 0.4, 0.5),
-        ("damaged vp9", "vp9", 0.4, 0.5),
-    ):
-        copy = d / f"{kind}{made[source].suffix}"
-        copy.write_bytes(made[source].read_bytes())
-        made[kind] = damage(copy, start, stop)
-    for kind, source in (("cut short", "vfr"), ("cut short ts", "open gop ts")):
-        copy = d / f"{kind}{made[source].suffix}"
-        copy.write_bytes(made[source].read_bytes())
-        made[kind] = cut_short(copy, 0.7)
-    return made
-
-
-KINDS = [
-    "constant", "vfr", "edit list", "open gop", "open gop ts", "intra refresh", "hevc", "interlaced", "mpeg2",
-    "avi", "vp9", "gif", "damaged", "much damaged", "damaged open gop", "damaged ts", "damaged vfr",
-    "damaged hevc", "damaged mpeg2", "damaged avi", "damaged vp9", "cut short", "cut short ts",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_any_cut_gives_the_same(kind, practice):
-    path = practice[kind]
-    assert not probe(str(path)).one_piece
-    whole = {fps: read(path, fps) for fps in (Fraction(17, 2), Fraction(100))}
-    end = whole[Fraction(100)][1].last_pts_us
-
-    @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(
-        fps=st.sampled_from(sorted(whole)),
-        cuts=st.lists(
-            st.integers(1, end + 100_000) | st.integers(1, 60).map(lambda n: n * 40_000), max_size=4
-        ),
-    )
-    def check(fps, cuts):
-        items, summary = read(path, fps, sorted(set(cuts)))
-        assert_same(items, whole[fps][0])
-        assert summary == whole[fps][1]
-
-    check()
-
-
-def test_a_file_whose_timestamps_change_after_seeking_is_read_in_one_piece(tmp_path, monkeypatch):
-    """As one MXF file does; here the seeking is falsified."""
-    path = write_video(tmp_path / "a.mp4", even(60), bframes=2)
-    assert not probe(str(path)).one_piece
-    seek = decoding.seek
-
-    def later(packets):
-        for packet in packets:
-            packet.pts += 512
-            yield packet
-
-    def falsified(*args):
-        found = seek(*args)
-        return found and (found[0], later(found[1]))
-
-    monkeypatch.setattr(reading, "seek", falsified)
-    assert probe(str(path)).one_piece
-
-
-# ------------------------------------------------------------------------------------ practice ground
-
-# name: whole frames, samples at 5 a second, lost ones, problems. All frame counts but two equal those
-# of OpenCV: it stops at the damage in corrupt_28of50, and takes another stream of torchcodec_nasa_13013.
-PRACTICE = {
-    "odd/av1_10bit_hdr.mp4": (127, 22, 0, set()),
-    "odd/carphone_crushed_7kB.mp4": (120, 20, 0, set()),
-    "odd/corrupt_28of50.mp4": (37, 19, 6, {reading.NOT_DECODED}),
-    "odd/face_base_h264.mp4": (30, 5, 0, set()),
-    "odd/face_empty_track_faded.mp4": (30, 5, 0, set()),
-    "odd/face_fragmented.mp4": (30, 5, 0, set()),
-    "odd/face_missing_stsd.mp4": (30, 5, 0, set()),
-    "odd/face_mkv_fps1000.mkv": (30, 5, 0, set()),
-    "odd/face_mpeg2_3frames.ps": (3, 1, 0, set()),
-    "odd/face_selfie_hevc_rot270_2tracks.mp4": (53, 9, 0, {OTHER_PICTURES}),
-    "odd/face_sideways_pixels_no_rotation_flag.mp4": (30, 5, 0, set()),
-    "odd/failing_audio.mp4": (280, 56, 0, set()),
-    "odd/flv1_sorenson_vfr.flv": (25, 4, 0, set()),
-    "odd/h263.3gp": (15, 5, 0, set()),
-    "odd/hevc_10bit_hlg.mp4": (9, 2, 0, set()),
-    "odd/hevc_dolbyvision_rot90.MOV": (4, 1, 0, set()),
-    "odd/hevc_rot90_metadata_track.mp4": (3, 1, 0, set()),
-    "odd/mpeg1_countzero_timejump.mpg": (19, 7, 0, set()),
-    "odd/mpeg2_mxf_negative_time.mxf": (266, 54, 0, set()),
-    "odd/mpeg4_xvid_style.avi": (96, 21, 0, set()),
-    "odd/no_duration_negative_framecount.webm": (74, 25, 0, set()),
-    "odd/one_fps_editlist.mp4": (12, 12, 0, set()),
-    "odd/rot0_3frames.mov": (3, 1, 0, set()),
-    "odd/rot180_3frames.mov": (3, 1, 0, set()),
-    "odd/rot90_3frames.mov": (3, 1, 0, set()),
-    "odd/single_frame.m4v": (1, 1, 0, set()),
-    "odd/torchcodec_av1_video.mkv": (125, 25, 0, set()),
-    "odd/torchcodec_h264_10bits.mp4": (30, 5, 0, set()),
-    "odd/torchcodec_nasa_13013.mp4": (390, 65, 0, {OTHER_PICTURES}),
-    "odd/truncated_claims_27142_frames.mkv": (37, 8, 0, {reading.CUT_SHORT}),
-    "odd/vfr_slow_motion_gap325ms.mp4": (7, 3, 0, set()),
-    "odd/vp8.webm": (24, 5, 0, set()),
-    "odd/vp9.webm": (90, 15, 0, set()),
-    "odd/vp9_alpha_transparent.webm": (150, 25, 0, set()),
-    "odd/vp9_odd_dimensions_161x121.webm": (30, 5, 0, set()),
-    "odd/vvc_h266.mp4": (120, 25, 0, set()),
-    "people/appear_disappear_face_then_none_hevc.mov": (169, 32, 0, set()),
-    "people/crowd_walking_royal_opera_1080p.mp4": (105, 21, 0, set()),
-    "people/cuts_hamilton_white_house.mp4": (275, 46, 0, set()),
-    "people/intel_classroom.gif": (45, 15, 0, set()),
-    "people/intel_face-demographics-walking.gif": (35, 15, 0, set()),
-    "people/no_face_animation_title.mp4": (95, 20, 0, set()),
-    "people/one_woman_expression_changes_cuts_pexels.mp4": (472, 99, 0, set()),
-    "people/one_woman_talking.mp4": (464, 78, 0, set()),
-    "people/people_no_frontal_face_139s_10fps.mp4": (1394, 697, 0, set()),
-    "people/qcif_carphone_moving_head.mp4": (120, 20, 0, set()),
-    "people/single_neutral_to_smile.mp4": (72, 12, 0, set()),
-    "people/woman_cooking_face_leaves_frame.mkv": (310, 52, 0, set()),
-}
-
-NO_CONTAINER = "The file cannot be opened as a video: Invalid data found when processing input."
-UNCUT = ("odd/mpeg2_mxf_negative_time.mxf",)  # packets have other timestamps after seeking
-
-SHARED_UNREADABLE = {
-    "odd/audio_only.mp4": "The file holds no moving picture, only audio.",
-    "odd/corrupt_does_not_open.mkv": NO_CONTAINER,
-    "odd/face_malformed_free_box.mp4": NO_CONTAINER,
-    "odd/header_only_262bytes.mp4": NO_CONTAINER,
-}
-
-
-# Large pictures or long: these take seconds.
-SLOW = (
-    "odd/av1_10bit_hdr.mp4",
-    "odd/face_selfie_hevc_rot270_2tracks.mp4",
-    "odd/vvc_h266.mp4",
-    "people/appear_disappear_face_then_none_hevc.mov",
-    "people/crowd_walking_royal_opera_1080p.mp4",
-    "people/one_woman_expression_changes_cuts_pexels.mp4",
-    "people/people_no_frontal_face_139s_10fps.mp4",
-    "people/one_woman_talking.mp4",
-    "people/woman_cooking_face_leaves_frame.mkv",
-    "people/cuts_hamilton_white_house.mp4",
-    "people/no_face_animation_title.mp4",
-    "odd/torchcodec_nasa_13013.mp4",
-    "odd/failing_audio.mp4",
-    "odd/no_duration_negative_framecount.webm",
-    "odd/vp9.webm",
-    "odd/hevc_10bit_hlg.mp4",
-    "odd/hevc_rot90_metadata_track.mp4",
-)
-
-
-@pytest.mark.needs_shared
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PRACTICE]
-)
-def test_practice_files_whole_and_in_pieces(name):
-    path = SHARED / "videos" / name
-    found = probe(str(path))
-    items, summary = read(path, 5)
-    lost = sum(isinstance(item, LostSample) for item in items)
-    problems = {*found.problems, *summary.problems}
-    assert (summary.frames_read, len(items) - lost, lost, problems) == PRACTICE[name]
-    assert found.one_piece == (name in UNCUT)
-    if not lost:
-        assert found.frames == summary.frames_read
-    if not found.one_piece:
-        cuts = list(range(400_000, summary.last_pts_us, 400_000))
-        if name not in SLOW:
-            cuts = cuts[:2] + cuts[2:][-2:]
-        pieces, total_of_pieces = read(path, 5, cuts)
-        assert_same(pieces, items)
-        assert total_of_pieces == summary
-
-
-@pytest.mark.needs_shared
-@pytest.mark.parametrize("name", SHARED_UNREADABLE)
-def test_practice_files_that_are_no_videos(name):
-    with pytest.raises(UnreadableVideoError) as caught:
-        probe(str(SHARED / "videos" / name))
-    assert str(caught.value) == SHARED_UNREADABLE[name]
