@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from pipeline.report.pages import check_tables, clock, percent, write_report
 from schemas.emotions import EMOTIONS
@@ -233,8 +233,8 @@ def test_a_model_of_two_classes_has_two_lines(page, tmp_path, monkeypatch):
     page.goto((tmp_path / "html" / "index.html").as_uri())
     page.get_by_role("button", name="angry", exact=True).click()  # sorts, though no video knows it
     page.get_by_role("link", name="duo.mp4").click()
-    assert page.locator("[data-line]").all_inner_texts() == ["happy", "sad"]
-    assert page.locator(".person .shares th").all_inner_texts() == ["happy", "sad"]
+    expect(page.locator("[data-line]")).to_have_text(["happy", "sad"])  # waits for the page to be drawn
+    expect(page.locator(".person .shares th")).to_have_text(["happy", "sad"])
     chart = page.locator(".person .chart").first
     chart.scroll_into_view_if_needed()
     chart.locator("canvas").wait_for()
