@@ -49,11 +49,11 @@ _VIDEO = Video("long-0123456789", "/videos/long.mp4", "1-1", 1)
 
 
 def resident_mb(process: psutil.Process) -> float:
-    """Memory of a process and all its children, MB."""
+    """Memory of a process and all its children, MB; on Linux what they share counts once."""
     total = 0
     for member in [process, *process.children(recursive=True)]:
         try:
-            total += member.memory_info().rss
+            total += member.memory_full_info().pss if psutil.LINUX else member.memory_info().rss
         except psutil.NoSuchProcess:
             continue
     return total / 1e6

@@ -52,7 +52,7 @@ def measure(paths: Sequence[str], model: str) -> Rates:
 
     from models.classify.spec import find_model
     from pipeline.build import Execution
-    from pipeline.run.local import run_wave
+    from pipeline.run.local import run_wave, worker_environment
     from schemas.tables import TABLES
     from transforms.steps import metrics
     from transforms.tables.receipts import new_folder
@@ -66,7 +66,8 @@ def measure(paths: Sequence[str], model: str) -> Rates:
             out, segment_seconds=60, segment_timeout=300, receipts=new_folder(out), batch_size=64
         )
         before = _cpu_seconds()
-        result = run_wave(videos, settings, found, execution, workers=1, beam_options=())
+        with worker_environment(1) as workers:
+            result = run_wave(videos, settings, found, execution, workers, beam_options=())
         process, children = (after - start for after, start in zip(_cpu_seconds(), before, strict=True))
         counted = metrics.measured(result)
         table_bytes = sum(

@@ -13,8 +13,13 @@ CORES_VARIABLE: Final = "AFFECTLINE_CORES"  # environment variable: how many cor
 
 
 def core_count() -> int:
-    """How many cores this process has."""
-    return int(os.environ.get(CORES_VARIABLE) or os.cpu_count() or 1)
+    """How many cores this process has: what it was told, else those that it may run on."""
+    told = os.environ.get(CORES_VARIABLE)
+    if told:
+        return int(told)
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @lru_cache(maxsize=1)

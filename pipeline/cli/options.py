@@ -40,10 +40,10 @@ class _Rate(click.ParamType):
         return str(value)
 
 
-class _BatchSize(click.ParamType):
+class _NumberOrAuto(click.ParamType):
     """A whole number, or None for auto."""
 
-    name = "batch size"
+    name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
         if value == "auto":
@@ -98,11 +98,11 @@ def _option(option: dataclasses.Field[Any], default: Any) -> Callable[[Any], Any
     numbers = {"min": low, "max": limits["at_most"], "min_open": limits["above"] is not None}
     types: dict[Any, click.ParamType] = {
         "fps": _Rate(),
-        "batch_size": _BatchSize(),
         int: click.IntRange(**numbers),
+        int | None: _NumberOrAuto(),
         float: click.FloatRange(**numbers),
         float | None: click.FloatRange(**numbers),
     }
     kind = types.get(option.name) or types.get(option.type, click.STRING)
-    shown = "auto" if isinstance(kind, _BatchSize) else default
+    shown = "auto" if isinstance(kind, _NumberOrAuto) else default
     return click.option(flag, default=shown, type=kind, metavar=limits["metavar"], help=limits["help"])

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import apache_beam as beam
+import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from models.classify.spec import ModelRef
+from models.thread_pool import core_count
 from pipeline.build import Execution, unfinished
 from pipeline.run import dataflow, local
 from pipeline.run.ask import Ask, refuse
@@ -23,6 +25,7 @@ from pipeline.run.progress_line import ProgressLine, watch
 from pipeline.run.reconcile import check_sums, vanished
 from pipeline.run.request import BEAM_RUNNERS, Request
 from pipeline.run.stderr import redirect_stderr
+from pipeline.run.waves import waves, workers_that_pay
 from schemas.elements import FAILED, RETRY, Video
 from schemas.errors import RunError, UsageError
 from schemas.settings import Settings
@@ -35,6 +38,7 @@ from transforms.tables.resume import State, differences, video_row
 from transforms.tables.rows import drop_compacted, drop_replaced, list_video_ids, require_own_tables
 from transforms.tables.sources import known_sources, remember_sources
 from transforms.timelines.stored import resmooth_video
+from transforms.video.decoder import Decoder
 from transforms.video.inputs import FoundFile, assign_ids, find_files, find_moved
 
 _READS_AT_ONCE = 32
@@ -176,16 +180,25 @@ def _run_here(
     measured: metrics.Measured = {}
     with contextlib.ExitStack() as stack:
         stack.callback(clear_scratch, out)  # also where the run is stopped or fails
-        events = stack.enter_context(local.worker_environment(request.options.workers))
-        progress = ProgressLine(terminal, events, len(pending), size, log.tell)
+        decoder = stack.enter_context(Decoder())
+        count = request.options.workers or workers_that_pay(
+            pending,
+            settings.sampling_rate,
+            request.options.segment_seconds,
+            decoder,
+            core_count(),
+            psutil.virtual_memory().available,
+        )
+        workers = stack.enter_context(local.worker_environment(count))
+        progress = ProgressLine(terminal, workers.events, len(pending), size, count, log.tell)
         with watch(progress):
-            waves = local.waves(pending, request.options.wave_minutes * 60)
-            for number, (wave, seconds) in enumerate(waves, 1):
+            cut = waves(pending, request.options.wave_minutes * 60, decoder)
+            for number, (wave, seconds) in enumerate(cut, 1):
                 log.tell("wave", number=number, videos=len(wave), about_s=round(seconds, 1))
                 progress.wave(len(wave), seconds, _size(wave))
                 execution = request.execution
                 result = local.run_wave(
-                    wave, settings, request.model, execution, request.options.workers, request.beam_options
+                    wave, settings, request.model, execution, workers, request.beam_options
                 )
                 metrics.add_up(measured, metrics.measured(result))
                 written = check_sums(wave, _take_receipts(execution), settings)

@@ -6,8 +6,8 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -15,60 +15,38 @@ import psutil
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, PortableOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
-from apache_beam.transforms.environments import ExternalEnvironment
+from apache_beam.transforms.environments import Environment, ExternalEnvironment, SubprocessSDKEnvironment
 
 from models.classify.spec import ModelRef
-from models.thread_pool import CORES_VARIABLE
+from models.thread_pool import CORES_VARIABLE, core_count
 from pipeline.build import Execution, emotion_timelines
 from pipeline.run import PIPELINE_THREAD
+from pipeline.run.fork_server import fork_server
 from pipeline.run.log import LIBRARIES_LOG_NAME
 from schemas import errors
 from schemas.elements import Video
-from schemas.errors import AffectlineError, RunError, UnreadableVideoError, UsageError, WorkerDiedError
+from schemas.errors import AffectlineError, RunError, UsageError, WorkerDiedError
 from schemas.settings import Settings
 from transforms.remote import is_remote
 from transforms.steps.progress import EVENTS_FILE, EVENTS_NAME, TEMP_PREFIX, Events
 from transforms.steps.stopping import stopping
 from transforms.tables.files import scratch_folder
-from transforms.video.decoder import Decoder
 
-# What a file's length is guessed from where its header does not say it: 1 Mbit/s.
-_BYTES_PER_SECOND = 125_000
-# Fewer, and the header is not believed.
-_LEAST_BYTES_PER_SECOND = 100
 # For children to be gone, and for Beam's threads to end the piece they are at.
 _STOP_S = 30.0
 
 
-def waves(videos: Iterable[Video], wave_seconds: float) -> Iterator[tuple[list[Video], float]]:
-    """Cut a list of videos into waves of at most `wave_seconds`, each with its seconds of video.
+@dataclass(frozen=True)
+class Workers:
+    """The processes that do the work.
 
-    A longer video is a wave of its own. Lengths are what headers say, opened as they are needed; a remote
-    file would have to be copied for that, and is guessed by its size.
+    command: what starts one; None: Beam's own way, or this process where it is the only one. events: what
+    they tell of their progress.
     """
-    wave: list[Video] = []
-    total = 0.0
-    with Decoder() as decoder:
-        for video in videos:
-            seconds = _length_s(video, decoder)
-            if wave and total + seconds > wave_seconds:
-                yield wave, total
-                wave, total = [], 0.0
-            wave.append(video)
-            total += seconds
-    if wave:
-        yield wave, total
 
-
-def _length_s(video: Video, decoder: Decoder) -> float:
-    by_size = video.size_bytes / _BYTES_PER_SECOND
-    if is_remote(video.uri):
-        return by_size
-    try:
-        length = decoder.length(video.uri).duration_us / 1e6
-    except UnreadableVideoError:
-        return 0.0  # the pipeline meets the same error and writes it down
-    return length if 0 < length <= video.size_bytes / _LEAST_BYTES_PER_SECOND else by_size
+    count: int
+    command: str | None
+    events: Events
 
 
 def run_wave(
@@ -76,7 +54,7 @@ def run_wave(
     settings: Settings,
     model: ModelRef,
     execution: Execution,
-    workers: int,
+    workers: Workers,
     beam_options: Sequence[str],
 ) -> PipelineResult:
     """Run one pipeline over these videos to its end.
@@ -85,12 +63,17 @@ def run_wave(
     step raises: our own errors as they are, others as Beam wraps them.
     """
     options = PipelineOptions(
-        [f"--direct_num_workers={workers}", *beam_options], runner="FnApiRunner", save_main_session=False
+        [f"--direct_num_workers={workers.count}", *beam_options],
+        runner="FnApiRunner",
+        save_main_session=False,
     )
-    environment = None
-    if options.view_as(PortableOptions).environment_type == "EXTERNAL":  # a pool others started
+    environment: Environment | None = None
+    here = options.view_as(PortableOptions).environment_type != "EXTERNAL"
+    if not here:  # a pool others started
         environment = ExternalEnvironment.from_options(options.view_as(PortableOptions))
-    elif workers > 1:
+    elif workers.command:
+        environment = SubprocessSDKEnvironment.from_command_string(workers.command)
+    elif workers.count > 1:
         options.view_as(DirectOptions).direct_running_mode = "multi_processing"
 
     def run(execution: Execution) -> PipelineResult:
@@ -111,7 +94,7 @@ def run_wave(
         with tempfile.TemporaryDirectory(
             prefix="affectline-", dir=scratch, ignore_cleanup_errors=True
         ) as rows_folder:
-            if environment is None:  # else workers may see other disks
+            if here:  # else workers may see other disks
                 execution = replace(execution, rows_folder=rows_folder)
             return _run_watched(lambda: run(execution))
     except Exception as error:
@@ -203,12 +186,11 @@ def _kill_children(others: Collection[psutil.Process]) -> None:
 
 
 @contextlib.contextmanager
-def worker_environment(workers: int) -> Iterator[Events]:
+def worker_environment(count: int) -> Iterator[Workers]:
     """While it lasts, worker processes inherit where our packages are and their share of the cores.
 
-    They tell of their progress by the events that this yields, and their temporary files lie in one folder,
-    which goes at the end, whether they ended by themselves or were killed. With PYTHONSAFEPATH a folder
-    called `models` where the user stands cannot shadow ours.
+    Their temporary files lie in one folder, which goes at the end, whether they ended by themselves or were
+    killed. With PYTHONSAFEPATH a folder called `models` where the user stands cannot shadow ours.
     """
     ours = str(Path(__file__).resolve().parents[2])
     paths = [ours, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
@@ -220,7 +202,7 @@ def worker_environment(workers: int) -> Iterator[Events]:
             "PYTHONSAFEPATH": "1",
             "TMPDIR": folder,
             EVENTS_FILE: events,
-            CORES_VARIABLE: os.environ.get(CORES_VARIABLE) or str(max(1, (os.cpu_count() or 1) // workers)),
+            CORES_VARIABLE: str(max(1, core_count() // count)),
         }
         for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
             # Pictures are shared out among the cores, not operations.
@@ -228,7 +210,8 @@ def worker_environment(workers: int) -> Iterator[Events]:
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         try:
-            yield Events(events)
+            with fork_server(folder) if count > 1 else contextlib.nullcontext() as command:
+                yield Workers(count, command, Events(events))
         finally:
             for name, value in before.items():
                 if value is None:

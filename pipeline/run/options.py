@@ -52,7 +52,9 @@ class RunOptions(SettingsOptions):
     )
     segment_timeout: float = _option(300.0, "Seconds a decoder may take for a minute of video.", above=0)
     wave_minutes: float = _option(30.0, "Minutes of video committed together in a local run.", above=0)
-    workers: int = _option(1, "Local processes.", at_least=1)
+    workers: int | None = _option(
+        None, "Local processes; auto: as many as pay.", at_least=1, metavar="N|auto"
+    )
     batch_size: int | None = _option(
         None, "Faces classified at once; auto: as many as pay and fit.", at_least=1, metavar="N|auto"
     )

@@ -36,9 +36,11 @@ class _Pace:
 class _Bar(tqdm):
     """A bar whose rate, and so the time left, is the pace's."""
 
-    def __init__(self, pace: _Pace, file: IO[str], total: float) -> None:
+    def __init__(self, pace: _Pace, file: IO[str], processes: str, total: float) -> None:
         self._pace = pace
-        super().__init__(file=file, total=total, unit="s", desc="video", bar_format=_LINE, leave=False)
+        super().__init__(
+            file=file, total=total, unit="s", desc=f"video, {processes}", bar_format=_LINE, leave=False
+        )
 
     @property
     def format_dict(self) -> dict[str, Any]:
@@ -51,11 +53,17 @@ class ProgressLine:
     """Seconds of video done of those expected, with faces, rate and time left."""
 
     def __init__(
-        self, terminal: IO[str], events: Events, videos: int, size_bytes: int, log: Callable[..., None]
+        self,
+        terminal: IO[str],
+        events: Events,
+        videos: int,
+        size_bytes: int,
+        workers: int,
+        log: Callable[..., None],
     ) -> None:
         """Expect `videos` inputs of `size_bytes` in all; their seconds become known wave by wave.
 
-        log: told now and then as well, as `RunLog.tell`.
+        workers: processes that read them. log: told now and then as well, as `RunLog.tell`.
         """
         self._terminal, self._events, self._log = terminal, events, log
         self._videos, self._size = videos, size_bytes
@@ -66,7 +74,9 @@ class ProgressLine:
         self._bar: _Bar | None = None
         self._told = time.monotonic()
         self._shown = threading.Lock()
-        self._say(f"videos to do: {videos}, {size_bytes / 1e6:,.0f} MB.")
+        self._processes = f"{workers} process{'es' if workers > 1 else ''}"
+        self._say(f"videos to do: {videos}, {size_bytes / 1e6:,.0f} MB, in {self._processes}.")
+        self._log("workers", processes=workers)
 
     def wave(self, videos: int, seconds: float, size_bytes: int) -> None:
         """Learn of a wave about to run; what is still unknown is guessed from bytes."""
@@ -76,7 +86,7 @@ class ProgressLine:
             self._known_bytes += size_bytes
             self._say(f"wave {self._waves}, videos: {videos}, about {seconds:.0f} s.")
             if self._bar is None and self._expected_s and self._terminal.isatty():
-                self._bar = _Bar(self._pace, self._terminal, round(self._expected_s, 1))
+                self._bar = _Bar(self._pace, self._terminal, self._processes, round(self._expected_s, 1))
             self._draw()
 
     def finished(self, videos: int) -> None:

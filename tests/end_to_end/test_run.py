@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
+from pipeline.run.fork_server import WORKER_NAME
 from schemas.emotions import EMOTIONS
 from schemas.tables import TABLES
 from tests.helpers.clips import astronaut_clip
@@ -207,14 +208,14 @@ def test_workers_give_the_same_tables_whatever_stands_beside_the_user(finished, 
     assert process.returncode == 0, output + errors
     assert_same_tables(finished[0], tmp_path / "out")
     lines = errors.splitlines()
-    assert lines[0] == "affectline: videos to do: 2, 0 MB."
+    assert lines[0] == "affectline: videos to do: 2, 0 MB, in 2 processes."
     assert lines[1] == "affectline: wave 1, videos: 2, about 6 s."
     assert lines[-1].startswith("affectline: 6 of about 6 s of video, 2 of 2 videos, 30 samples, ")
 
 
 def is_worker(process):
     try:
-        return "python" in process.name() and any("sdk_worker_main" in part for part in process.cmdline())
+        return process.name() == WORKER_NAME
     except psutil.Error:  # it ended meanwhile
         return False
 

@@ -7,6 +7,7 @@ import numpy as np
 import psutil
 import pytest
 
+from pipeline.run.fork_server import WORKER_NAME
 from tests.helpers.clips import astronaut_clip
 from tests.helpers.commands import FAST, affectline, assert_same_tables, start
 from tests.torture.scale import scaled
@@ -51,11 +52,16 @@ def processes_of(run, kind):
     if kind == "largest":
         family = [launcher, *launcher.children(recursive=True)]
         return [max(family, key=lambda process: process.memory_info().rss)]
-    name = {"worker": "sdk_worker_main", "decoder": "child.py"}[kind]
+
+    def is_of_kind(process):
+        if kind == "worker":
+            return process.name() == WORKER_NAME
+        return any("child.py" in part for part in process.cmdline())
+
     found = []
     for process in launcher.children(recursive=True):
         try:
-            if any(name in part for part in process.cmdline()):
+            if is_of_kind(process):
                 found.append(process)
         except psutil.Error:  # it ended meanwhile
             continue

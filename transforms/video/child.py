@@ -34,7 +34,7 @@ if __name__ == "__main__":
         sys.modules[_name] = module_from_spec(_spec)
 
 from schemas.errors import UnreadableVideoError
-from transforms.video.reading import length, probe, read_segment
+from transforms.video.reading import header, probe, read_segment
 from transforms.video.records import HEADER, Fault, RgbImage, SampledFrame
 
 # Address space of a decoding process; an 8K stream needs 1 to 2 GB of it.
@@ -64,8 +64,8 @@ def serve() -> None:
         request = json.loads(requests.get())
         try:
             operation = request.pop("op")
-            if operation == "length":
-                _send(out, length(**request))
+            if operation == "header":
+                _send(out, header(**request))
             elif operation == "probe":
                 _send(out, probe(**request, progress=partial(_send, out)))
             else:

@@ -25,7 +25,7 @@ from transforms.video.records import (
     HEADER,
     DecodingProgress,
     Fault,
-    Length,
+    Header,
     LostSample,
     Probe,
     SampledFrame,
@@ -83,16 +83,16 @@ class Decoder:
             assert pipe is not None
             pipe.close()
 
-    def length(self, path: str) -> Length:
-        """How long the file says that it is.
+    def header(self, path: str) -> Header:
+        """What the file says of itself.
 
         Raises:
             UnreadableVideoError: with a sentence that says why nothing can be read.
         """
-        for answer in self._ask(TIME_LIMIT_S, op="length", path=local_path(path)):
-            assert isinstance(answer, Length)
+        for answer in self._ask(TIME_LIMIT_S, op="header", path=local_path(path)):
+            assert isinstance(answer, Header)
             return answer
-        raise AssertionError("a length has an answer")
+        raise AssertionError("a header has an answer")
 
     def probe(self, path: str, time_limit: float = TIME_LIMIT_S) -> Probe:
         """What the file is.
@@ -261,7 +261,7 @@ class Decoder:
                 words = answer.message.rstrip(".") or "without a word"
                 raise UnreadableVideoError(FAULT.format(answer.error, words))
             yield answer
-            if isinstance(answer, Length | Probe | SegmentSummary):
+            if isinstance(answer, Header | Probe | SegmentSummary):
                 return
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -303,7 +303,7 @@ class Decoder:
 
 _ERRORS: Final = {kind.__name__: kind for kind in (UnreadableVideoError, UnavailableError)}
 _ANSWERS: Final = {
-    kind.__name__: kind for kind in (Fault, Length, Probe, LostSample, DecodingProgress, SegmentSummary)
+    kind.__name__: kind for kind in (Fault, Header, Probe, LostSample, DecodingProgress, SegmentSummary)
 }
 
 

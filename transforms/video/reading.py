@@ -30,7 +30,7 @@ from transforms.video.pixels import display_matrix, display_size, pixel_aspect, 
 from transforms.video.records import (
     FRAME_LOST,
     DecodingProgress,
-    Length,
+    Header,
     LostSample,
     Probe,
     SampledFrame,
@@ -63,14 +63,15 @@ TOO_LONG: Final = "The timestamps span more samples than can be numbered; what l
 _PICTURE_FORMATS: Final = ("image2", "webp")
 
 
-def length(path: str) -> Length:
-    """What the header of a file says, in no more time than opening it takes.
+def header(path: str) -> Header:
+    """What a file says of itself, in no more time than opening it takes.
 
     Raises:
         UnreadableVideoError: with a sentence that says why nothing can be read.
     """
-    with open_video(path) as (container, *_):
-        return Length(max(0, container.duration or 0))
+    with open_video(path) as (container, stream):
+        width, height = stream.codec_context.width, stream.codec_context.height
+        return Header(max(0, container.duration or 0), max(0, width), max(0, height))
 
 
 def probe(path: str, progress: Callable[[DecodingProgress], None] = lambda _: None) -> Probe:

@@ -31,10 +31,12 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Length:
-    """How long a file says that it is, without a look at what it holds."""
+class Header:
+    """What a file says of itself, without a look at what it holds; 0 where it does not say."""
 
-    duration_us: int  # 0 when it does not say
+    duration_us: int
+    width: int
+    height: int
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def told(tmp_path):
 
 def test_without_a_terminal_lines_come_at_the_start_each_wave_and_every_half_minute(clock, told):
     out, records = io.StringIO(), []
-    progress = ProgressLine(out, told.events, 4, 4_000_000, lambda event, **fields: records.append(fields))
+    progress = ProgressLine(out, told.events, 4, 4_000_000, 2, lambda event, **fields: records.append(fields))
     progress.wave(2, 100, 2_000_000)
     for seconds in (20, 39):  # the first twenty seconds are start-up
         clock[0] = 1000 + seconds
@@ -46,12 +46,13 @@ def test_without_a_terminal_lines_come_at_the_start_each_wave_and_every_half_min
     clock[0] = 1040
     progress.finished(2)
     assert out.getvalue().splitlines() == [
-        "affectline: videos to do: 4, 4 MB.",
+        "affectline: videos to do: 4, 4 MB, in 2 processes.",
         "affectline: wave 1, videos: 2, about 100 s.",
         "affectline: 20 of about 200 s of video, 0 of 4 videos, 100 samples, 10 faces; about 05:42 left.",
         "affectline: 20 of about 200 s of video, 2 of 4 videos, 100 samples, 10 faces; about 05:42 left.",
     ]
-    assert records[0] == {
+    assert records[0] == {"processes": 2}
+    assert records[1] == {
         "video_s": 20,
         "expected_s": 200,
         "videos": 0,
@@ -63,7 +64,7 @@ def test_without_a_terminal_lines_come_at_the_start_each_wave_and_every_half_min
 
 def test_a_line_on_a_terminal_expects_what_headers_and_sizes_say(told):
     out = Terminal()
-    progress = ProgressLine(out, told.events, 2, 3_000_000, lambda *_, **__: None)
+    progress = ProgressLine(out, told.events, 2, 3_000_000, 1, lambda *_, **__: None)
     assert out.getvalue() == ""
     with watch(progress):
         progress.wave(1, 10, 1_000_000)
@@ -79,7 +80,7 @@ def test_a_line_on_a_terminal_expects_what_headers_and_sizes_say(told):
 def test_it_moves_by_itself_while_workers_work(told, monkeypatch):
     monkeypatch.setattr(progress_line, "_REFRESH_S", 0.01)
     seen = threading.Event()
-    progress = ProgressLine(Terminal(), told.events, 1, 100, lambda *_, **__: None)
+    progress = ProgressLine(Terminal(), told.events, 1, 100, 1, lambda *_, **__: None)
     with watch(progress):
         progress.wave(1, 10, 100)
         progress._bar.set_postfix_str = lambda text: seen.set() if "7 samples" in text else None
@@ -90,7 +91,7 @@ def test_it_moves_by_itself_while_workers_work(told, monkeypatch):
 @pytest.mark.parametrize("error", [None, RuntimeError])
 def test_it_leaves_nothing_behind(told, error):
     out = Terminal()
-    progress = ProgressLine(out, told.events, 1, 100, lambda *_, **__: None)
+    progress = ProgressLine(out, told.events, 1, 100, 1, lambda *_, **__: None)
     try:
         with watch(progress):
             progress.wave(1, 10, 100)
@@ -104,7 +105,7 @@ def test_it_leaves_nothing_behind(told, error):
 
 def test_more_video_than_was_expected_is_no_error(told):
     out = Terminal()
-    progress = ProgressLine(out, told.events, 1, 0, lambda *_, **__: None)
+    progress = ProgressLine(out, told.events, 1, 0, 1, lambda *_, **__: None)
     progress.wave(1, 0, 0)
     told(5, 25, 7)
     progress.look()

@@ -1,18 +1,18 @@
 """A local run is cut into waves: in order, each within its limit of video, what is longer alone."""
 
+from fractions import Fraction
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.run import local
-from pipeline.run.local import waves
+from pipeline.run.waves import waves, workers_that_pay
 from schemas.elements import Video
 from schemas.errors import UnreadableVideoError
 from tests.helpers.videos import even, write_video
 from transforms.video.decoder import Decoder
-from transforms.video.records import Length
+from transforms.video.records import Header
 
 
 def video(uri, size_bytes=0):
@@ -20,7 +20,8 @@ def video(uri, size_bytes=0):
 
 
 def cut(videos, seconds):
-    return [([one.uri for one in wave], length) for wave, length in waves(videos, seconds)]
+    with Decoder() as decoder:
+        return [([one.uri for one in wave], length) for wave, length in waves(videos, seconds, decoder)]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_what_cannot_be_opened_goes_with_the_others(clips):
 
 def test_a_header_that_says_nothing_or_nonsense_is_not_believed(monkeypatch):
     said = {"none": 0, "ages": 10**15, "own": 9_000_000}
-    monkeypatch.setattr(Decoder, "length", lambda _, uri: Length(said[uri]))
+    monkeypatch.setattr(Decoder, "header", lambda _, uri: Header(said[uri], 64, 32))
     assert cut([video(name, 1_250_000) for name in said], 100) == [(["none", "ages", "own"], 29)]
 
 
@@ -64,7 +65,7 @@ def test_no_videos_are_no_waves():
 
 
 def test_a_remote_videos_length_is_guessed_and_nothing_is_opened(monkeypatch):
-    monkeypatch.setattr(Decoder, "length", lambda *_: pytest.fail("copied to be looked at"))
+    monkeypatch.setattr(Decoder, "header", lambda *_: pytest.fail("copied to be looked at"))
     videos = [video(f"gs://b/{n}.mp4", size) for n, size in enumerate((7_500_000, 3_750_000, 7_500_000))]
     assert cut(videos, 90) == [(["gs://b/0.mp4", "gs://b/1.mp4"], 90), (["gs://b/2.mp4"], 60)]
 
@@ -75,10 +76,10 @@ def test_waves_hold_every_video_once_in_order_and_are_as_full_as_they_may_be(len
         length = lengths[int(uri)]
         if length is None:
             raise UnreadableVideoError("damaged")
-        return Length(length * 1_000_000)
+        return Header(length * 1_000_000, 64, 32)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local.Decoder, "length", says)
+        patch.setattr(Decoder, "header", says)
         found = cut([video(number, 1_000_000) for number in range(len(lengths))], limit)
     assert [uri for wave, _ in found for uri in wave] == [str(number) for number in range(len(lengths))]
     for wave, seconds in found:
@@ -86,3 +87,54 @@ def test_waves_hold_every_video_once_in_order_and_are_as_full_as_they_may_be(len
         assert len(wave) == 1 or seconds <= limit
     for (_, before), (following, _) in pairwise(found):
         assert before + (lengths[int(following[0])] or 0) > limit
+
+
+def paying(videos, monkeypatch, header, rate=5, segment_seconds=60, cores=16, memory=64e9):
+    monkeypatch.setattr(Decoder, "header", lambda *_: header)
+    with Decoder() as decoder:
+        return workers_that_pay(videos, Fraction(rate), segment_seconds, decoder, cores, memory)
+
+
+MINUTE = Header(60_000_000, 640, 360)
+
+
+def test_as_many_workers_as_keep_all_cores_busy_where_there_is_work_for_them(monkeypatch):
+    many = [video(n, 5_000_000) for n in range(100)]
+    assert [paying(many, monkeypatch, MINUTE, cores=cores) for cores in (1, 2, 3, 4, 8, 9)] == [
+        1,
+        1,
+        1,
+        2,
+        4,
+        4,
+    ]
+
+
+def test_a_few_short_clips_are_read_by_one_process(monkeypatch):
+    few = [video(n, 100_000) for n in range(8)]
+    assert paying(few, monkeypatch, Header(4_000_000, 640, 360)) == 1
+    assert paying([], monkeypatch, MINUTE) == 1
+
+
+def test_no_more_workers_than_pieces(monkeypatch):
+    long = [video("long", 10**9)]
+    hour = Header(3_600_000_000, 640, 360)
+    assert paying(long, monkeypatch, hour) == 8
+    assert paying(long, monkeypatch, hour, segment_seconds=0) == 1
+    assert paying(long, monkeypatch, hour, segment_seconds=1200) == 3
+    assert paying(long, monkeypatch, hour, rate=0) == 1  # frames can be numbered only from the start
+
+
+def test_no_more_workers_than_fit_into_the_memory(monkeypatch):
+    many = [video(n, 5_000_000) for n in range(100)]
+    assert paying(many, monkeypatch, MINUTE, memory=2e9) == 6
+    assert paying(many, monkeypatch, Header(60_000_000, 3840, 2160), memory=2e9) == 2
+
+
+def test_a_corpus_is_judged_by_a_few_of_its_videos(monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(Decoder, "header", lambda _, uri: looked_at.append(uri) or MINUTE)
+    with Decoder() as decoder:
+        videos = [video(n, 1_000_000) for n in range(5000)]
+        assert workers_that_pay(videos, Fraction(5), 60, decoder, 8, 64e9) == 4
+    assert len(looked_at) < 16

@@ -1,5 +1,6 @@
 """DetectFaces: one chunk ahead, none lost, nothing looked for twice."""
 
+import contextlib
 import os
 import threading
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from models.crop_spec import CropSpec
 from models.detectors import Box
 from models.thread_pool import CORES_VARIABLE
+from pipeline.run import local
 from pipeline.run.local import worker_environment
 from schemas.settings import Settings
 from transforms.faces.look import detect_changes
@@ -149,6 +151,7 @@ def test_workers_divide_the_cores(monkeypatch, workers, share):
         for name in names:
             patch.setenv(name, "")
             patch.delenv(name)
-        patch.setattr("os.cpu_count", lambda: 6)
+        patch.setattr(local, "core_count", lambda: 6)
+        patch.setattr(local, "fork_server", contextlib.nullcontext)
         with worker_environment(workers):
             assert [os.environ[name] for name in names[:3]] == [share, "1", "1"]
