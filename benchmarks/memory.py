@@ -1,19 +1,20 @@
 """Memory and rate of a local run: does either change with the number of videos, and with the length of one?
 
     python -m benchmarks.memory videos [--videos 200] [--seconds 10] [--wave-minutes 5] [--plot FILE.png]
+        [-- any option of run]
     python -m benchmarks.memory rows [--hours 10] [--faces 4]
 
-`videos` makes that many small clips, runs `affectline run` on them in a process of its own, and samples the
-memory of that process and its decoders (resident, in MB) and the number of videos that are done. It prints
-the peak and the videos finished a minute within each tenth of the run: the same number ten times means flat.
-`--videos 5000 --seconds 2` is many short ones, `--videos 1 --seconds 21600` a single one of six hours, whose
-rate is none until it ends.
+`videos` makes that many clips, runs `affectline run` on them in a process of its own, and samples the memory
+of that process and its decoders (resident, in MB) and how much video its log says is done. It prints the peak
+and the seconds of video done a second within each tenth of the run: the same numbers ten times mean flat.
+`--videos 5000 --seconds 2` is many short ones, `--videos 1 --seconds 21600` a single one of six hours.
 
 `rows` makes the rows of one long video (5 samples a second, a thumbnail on every second one) and groups,
 tracks, smooths and writes them with Beam as a run does: what is left of a run without pictures and networks,
 whose share does not grow with the length. It prints what that adds to the process at most.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import apache_beam as beam
@@ -43,6 +45,7 @@ from transforms.video.decoder import TIME_LIMIT_S
 
 _TENTHS = 10
 _EVERY_S = 0.5
+_DRAWN_S = 60.0
 _RATE = 5
 _SEGMENT_SAMPLES = 60 * _RATE
 _VIDEO = Video("long-0123456789", "/videos/long.mp4", "1-1", 1)
@@ -69,45 +72,69 @@ def main() -> None:
 @click.option("--seconds", default=10.0, show_default=True, help="Length of each clip.")
 @click.option("--wave-minutes", default=5.0, show_default=True)
 @click.option("--plot", "picture", type=click.Path(path_type=Path), help="Draw into this file.")
-def _videos(videos: int, seconds: float, wave_minutes: float, picture: Path | None) -> None:
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def _videos(
+    videos: int, seconds: float, wave_minutes: float, picture: Path | None, options: tuple[str, ...]
+) -> None:
     """Print peak memory and rate over the course of a run over many videos."""
     with tempfile.TemporaryDirectory() as scratch:
         clips, out = Path(scratch) / "clips", Path(scratch) / "out"
-        first = astronaut_clip(clips / "clip-0000.mp4", seconds)
-        for number in range(1, videos):
-            shutil.copy(first, clips / f"clip-{number:04}.mp4")
-        command = [sys.executable, "-m", "pipeline.cli", "run", str(clips), "-o", str(out)]
-        started = time.monotonic()
-        run = psutil.Popen([*command, "--wave-minutes", str(wave_minutes)], stdout=subprocess.DEVNULL)
-        samples: list[tuple[float, float, int]] = []  # seconds, MB, videos done
+        make_clips(clips, videos, seconds)
+        command = [sys.executable, "-m", "pipeline.cli", "run", str(clips), "-o", str(out), "--quiet"]
+        command += ["--wave-minutes", str(wave_minutes), "--log-format", "json", *options]
+        started, zero = time.monotonic(), time.time()
+        run = psutil.Popen(command, stdout=subprocess.DEVNULL)
+        memory: list[tuple[float, float]] = []  # seconds, MB
         while run.poll() is None:
-            done = sum(1 for _ in out.glob("videos/*/part-0.parquet"))
-            samples.append((time.monotonic() - started, resident_mb(run), done))
+            memory.append((time.monotonic() - started, resident_mb(run)))
             time.sleep(_EVERY_S)
         if run.returncode != 0:
             raise click.ClickException(f"The run ended with exit code {run.returncode}.")
-    end = samples[-1][0]
+        done = [(0.0, 0.0), *_progress(out / "affectline.log", zero)]
+    end = memory[-1][0]
+    bounds = np.linspace(0, end, _TENTHS + 1)
+    at_bounds = np.interp(bounds, *zip(*done, strict=True))
     print(f"{videos} clips of {seconds:g} s in {end:.0f} s; in each tenth of the run:")
-    print("      peak MB  videos a minute")
-    before = 0
+    print("      peak MB  seconds of video a second")
     for tenth in range(_TENTHS):
-        part = [(mb, done) for at, mb, done in samples if int(at / end * _TENTHS) == tenth]
-        peak, done = max((mb for mb, _ in part), default=0.0), max((done for _, done in part), default=before)
-        print(f"  {tenth + 1:2}  {peak:7.0f}  {60 * _TENTHS * (done - before) / end:15.1f}")
-        before = done
+        peak = max((mb for at, mb in memory if bounds[tenth] <= at <= bounds[tenth + 1]), default=0.0)
+        rate = (at_bounds[tenth + 1] - at_bounds[tenth]) / (end / _TENTHS)
+        print(f"  {tenth + 1:2}  {peak:7.0f}  {rate:25.2f}")
     if picture:
-        _plot(samples, picture)
+        _plot(memory, done, picture)
 
 
-def _plot(samples: list[tuple[float, float, int]], picture: Path) -> None:
+def make_clips(folder: Path, videos: int, seconds: float) -> None:
+    """Clips of this length; a long one is a minute's packets over and over."""
+    from benchmarks.throughput import repeat_packets  # which takes `resident_mb` from here
+
+    folder.mkdir()
+    first = folder / "clip-0000.mp4"
+    if seconds <= _DRAWN_S:
+        astronaut_clip(first, seconds)
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            repeat_packets(astronaut_clip(Path(scratch) / "minute.mp4", _DRAWN_S), first, seconds)
+    for number in range(1, videos):
+        shutil.copy(first, folder / f"clip-{number:04}.mp4")
+
+
+def _progress(log: Path, zero: float) -> Iterator[tuple[float, float]]:
+    """Seconds after `zero`, and the seconds of video that a run had done by then."""
+    for line in log.read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        if record["event"] == "progress":
+            yield datetime.fromisoformat(record["time"]).timestamp() - zero, record["video_s"]
+
+
+def _plot(memory: list[tuple[float, float]], done: list[tuple[float, float]], picture: Path) -> None:
     import matplotlib.pyplot as plt
 
-    minutes = [at / 60 for at, _, _ in samples]
     figure, (above, below) = plt.subplots(2, figsize=(8, 5), layout="constrained", sharex=True)
-    above.plot(minutes, [mb for _, mb, _ in samples])
+    above.plot([at / 60 for at, _ in memory], [mb for _, mb in memory])
     above.set_ylabel("memory, MB")
-    below.plot(minutes, [done for _, _, done in samples])
-    below.set_ylabel("videos done")
+    below.plot([at / 60 for at, _ in done], [seconds / 60 for _, seconds in done])
+    below.set_ylabel("minutes of video done")
     below.set_xlabel("minutes")
     for axes in (above, below):
         axes.set_ylim(bottom=0)

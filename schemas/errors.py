@@ -48,6 +48,10 @@ class DecoderStoppedError(UnreadableVideoError):
     """The decoder was stopped because it took too long."""
 
 
+class DecoderKilledError(UnreadableVideoError):
+    """Somebody else killed the decoder: the system, as a rule, because memory ran out."""
+
+
 class UnreadablePictureError(AffectlineError, ValueError):
     """A file holds no picture that can be read; the message does not name the file."""
 

@@ -21,7 +21,7 @@ from pipeline.run import dataflow, local
 from pipeline.run.ask import Ask, refuse
 from pipeline.run.lock import locked
 from pipeline.run.log import RunLog, run_log
-from pipeline.run.progress_line import ProgressLine, watch
+from pipeline.run.progress_line import ProgressLine, smoothing, watch
 from pipeline.run.reconcile import check_sums, vanished
 from pipeline.run.request import BEAM_RUNNERS, Request
 from pipeline.run.stderr import redirect_stderr
@@ -171,7 +171,10 @@ def _run_here(
     )
     rows = check_sums(done, _receipts_before(done, out), settings)
     if smoothed:
-        receipts = {video.video_id: resmooth_video(out, video.video_id, settings) for video in smoothed}
+        receipts = {
+            video.video_id: resmooth_video(out, video.video_id, settings)
+            for video in smoothing(smoothed, terminal, log.tell)
+        }
         again = check_sums(smoothed, receipts, settings)
         rows += again
         log.videos(again, out)

@@ -3,8 +3,8 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import IO, Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any, Final, TypeVar
 
 from tqdm import tqdm
 
@@ -15,6 +15,7 @@ _REFRESH_S: Final = 0.5
 _LINE: Final = (
     "{l_bar}{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}, {rate_noinv_fmt}] {postfix}"
 )
+_T = TypeVar("_T")
 
 
 class _Pace:
@@ -75,7 +76,7 @@ class ProgressLine:
         self._told = time.monotonic()
         self._shown = threading.Lock()
         self._processes = f"{workers} process{'es' if workers > 1 else ''}"
-        self._say(f"videos to do: {videos}, {size_bytes / 1e6:,.0f} MB, in {self._processes}.")
+        say(self._terminal, f"videos to do: {videos}, {size_bytes / 1e6:,.0f} MB, in {self._processes}.")
         self._log("workers", processes=workers)
 
     def wave(self, videos: int, seconds: float, size_bytes: int) -> None:
@@ -84,7 +85,7 @@ class ProgressLine:
             self._waves += 1
             self._known_seconds += seconds
             self._known_bytes += size_bytes
-            self._say(f"wave {self._waves}, videos: {videos}, about {seconds:.0f} s.")
+            say(self._terminal, f"wave {self._waves}, videos: {videos}, about {seconds:.0f} s.")
             if self._bar is None and self._expected_s and self._terminal.isatty():
                 self._bar = _Bar(self._pace, self._terminal, self._processes, round(self._expected_s, 1))
             self._draw()
@@ -128,7 +129,7 @@ class ProgressLine:
         )
         if left is not None and self._done < self._videos:
             said += f"; about {tqdm.format_interval(left)} left"
-        self._say(f"{said}.")
+        say(self._terminal, f"{said}.")
         self._log(
             "progress",
             video_s=round(events.seconds, 1),
@@ -149,11 +150,27 @@ class ProgressLine:
                 f"{self._events.faces} faces"
             )
 
-    def _say(self, sentence: str) -> None:
-        """One line where there is no terminal."""
-        if not self._terminal.isatty():
-            with contextlib.suppress(OSError):  # nobody reads any more
-                print(f"affectline: {sentence}", file=self._terminal, flush=True)
+
+def say(terminal: IO[str], sentence: str) -> None:
+    """One line where there is no terminal."""
+    if not terminal.isatty():
+        with contextlib.suppress(OSError):  # nobody reads any more
+            print(f"affectline: {sentence}", file=terminal, flush=True)
+
+
+def smoothing(videos: Sequence[_T], terminal: IO[str], log: Callable[..., None]) -> Iterator[_T]:
+    """Videos one by one, showing how many have been smoothed again; log: as `ProgressLine`'s."""
+    say(terminal, f"videos to smooth again: {len(videos)}.")
+    told = time.monotonic()
+    bar = tqdm(
+        videos, desc="smoothing", unit="video", file=terminal, leave=False, disable=not terminal.isatty()
+    )
+    for number, video in enumerate(bar):
+        if time.monotonic() - told >= TOLD_EVERY_S:
+            told = time.monotonic()
+            say(terminal, f"{number} of {len(videos)} videos smoothed again.")
+            log("progress", smoothed=number, to_smooth=len(videos))
+        yield video
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """Another processor gives nearly the same numbers: tried by taking from this one what it has beyond SSE4."""
 
 import numpy as np
-import pyarrow.dataset as ds
 import pytest
 
 from tests.helpers.clips import astronaut_clip
@@ -20,8 +19,9 @@ def run(video, out, *options):
     process = start("run", video, "-o", out, *options, cwd=out.parent)
     printed, errors = process.communicate(timeout=300)
     assert process.returncode == 0, printed + errors
-    assert ds.dataset(out / "timelines", partitioning="hive").count_rows() > 10
-    return load(out, "timelines")
+    rows = load(out, "timelines")
+    assert len(rows) > 10
+    return rows
 
 
 @pytest.mark.parametrize("detector", ["mtcnn", "haar"])

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 
 import apache_beam as beam
 
@@ -10,6 +11,7 @@ from schemas.settings import Settings
 from transforms.steps import metrics
 from transforms.steps.stopping import check_stopping
 from transforms.tables.receipts import Receipt, write_receipts
+from transforms.tables.resume import was_killed_before
 from transforms.tables.write import write_video
 from transforms.timelines.gather import Timeline
 from transforms.timelines.stored import resmooth_video
@@ -46,6 +48,8 @@ class _WriteTimeline(_Writer):
         self._segment_timeout = segment_timeout
 
     def _write(self, timeline: Timeline) -> Receipt:  # type: ignore[override]
+        if timeline.was_killed:
+            timeline = replace(timeline, killed_before=was_killed_before(timeline.video, self._out))
         tables = tabulate(timeline, self._settings, self._segment_timeout)
         return write_video(tables, timeline.video.video_id, self._out)
 

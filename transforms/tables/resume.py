@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from schemas.elements import FAILED, PARTIAL, RETRY, Video
+from schemas.errors import DecoderKilledError
 from schemas.settings import Settings
 from transforms.fingerprints import is_same_content
 from transforms.tables.rows import has_rows, read_rows
@@ -64,6 +65,15 @@ def video_row(out: str, video_id: str) -> dict[str, Any] | None:
     row: dict[str, Any]
     [row] = read_rows(out, "videos", video_id).to_pylist()
     return row
+
+
+def was_killed_before(video: Video, out: str) -> bool:
+    """Whether the tables tell of a decoder that was killed over the same file."""
+    row = video_row(out, video.video_id)
+    if row is None or not is_same_content(row["fingerprint"], video.uri, video.fingerprint):
+        return False
+    kinds = read_rows(out, "failures", video.video_id, ["error_type"])["error_type"].to_pylist()
+    return DecoderKilledError.__name__ in kinds
 
 
 def differences(before: Iterable[Settings], settings: Settings) -> list[str]:

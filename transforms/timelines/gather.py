@@ -21,7 +21,12 @@ from schemas.elements import (
     VideoInfo,
 )
 from schemas.emotions import EMOTIONS, emotion_columns
-from schemas.errors import DecoderStoppedError, IncompleteVideoError, UnavailableError
+from schemas.errors import (
+    DecoderKilledError,
+    DecoderStoppedError,
+    IncompleteVideoError,
+    UnavailableError,
+)
 from schemas.remarks import REMARKS
 from schemas.settings import Settings
 from transforms.tables.arrays import stack_bytes, stack_columns
@@ -73,6 +78,7 @@ class Timeline:
     faces: FaceColumns
     thumbnails: Sequence[bytes]  # JPEG; after tracking one a track, of those that have any
     failures: Sequence[Failure] = field(default_factory=tuple)
+    killed_before: bool = False  # an earlier run, too, lost its decoder over this file
 
     @property
     def problems(self) -> list[str]:
@@ -92,14 +98,22 @@ class Timeline:
 
     @property
     def needs_better_times(self) -> bool:
-        """Whether something of it was lost for want of disk, network or permission."""
-        return any(failure.error_type == UnavailableError.__name__ for failure in self.failures)
+        """Whether something of it was lost for want of disk, network, permission or, this once, memory."""
+        once = self.was_killed and not self.killed_before
+        return once or self._failed_with(UnavailableError)
 
     @property
     def needs_longer(self) -> bool:
         """Whether all that was lost was so because a decoder took too long."""
-        stopped = any(failure.error_type == DecoderStoppedError.__name__ for failure in self.failures)
-        return stopped and not self.needs_better_times
+        return self._failed_with(DecoderStoppedError) and not self.needs_better_times
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether the system killed a decoder."""
+        return self._failed_with(DecoderKilledError)
+
+    def _failed_with(self, error: type[Exception]) -> bool:
+        return any(failure.error_type == error.__name__ for failure in self.failures)
 
 
 def gather(

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from typing import IO, Any, Final, Self
 
 import numpy as np
 
-from schemas.errors import DecoderStoppedError, UnavailableError, UnreadableVideoError
+from schemas.errors import DecoderKilledError, DecoderStoppedError, UnavailableError, UnreadableVideoError
 from transforms.remote import local_path
 from transforms.video.records import (
     HEADER,
@@ -40,8 +41,12 @@ READ_AHEAD_BYTES: Final = 64 * 2**20
 PIPE_BYTES: Final = 2**20
 
 CRASHED: Final = "The decoder crashed."
+KILLED: Final = "The decoder was killed, as the system does when memory runs out."
 FAULT: Final = "The decoder met an unforeseen {}: {}."
 STOPPED: Final = "The decoder was stopped: a minute of video took it longer than {:g} seconds."
+
+# Seconds from the end of what a child says to its own.
+_TO_END_S: Final = 5.0
 
 # -P: no module is searched for in the working folder.
 CHILD: Final = [sys.executable, "-P", str(Path(__file__).with_name("child.py"))]
@@ -159,7 +164,7 @@ class Decoder:
             raise
         except UnreadableVideoError as error:
             reason = str(error)
-            stopped = isinstance(error, DecoderStoppedError)
+            ended_by = error if isinstance(error, DecoderStoppedError | DecoderKilledError) else None
 
         # What is missing is listed from the packets alone, which needs no decoder.
         try:
@@ -171,13 +176,13 @@ class Decoder:
                 elif isinstance(item, SegmentSummary):
                     problems = tuple(sorted({*item.problems, reason}))
                     steps = (item.min_step_us, item.max_step_us)
-                    yield SegmentSummary(frames, item.last_pts_us, *steps, problems, stopped)
+                    yield SegmentSummary(frames, item.last_pts_us, *steps, problems, ended_by)
         except UnreadableVideoError:
             sample = taken.sample + 1 if taken else math.ceil(start_us * fps / 1_000_000)
             after_us = taken.pts_us + 1 if taken else start_us
             grid_us = math.ceil(sample * 1_000_000 / fps) if fps else after_us
             yield LostSample(sample, max(after_us, grid_us), reason)
-            yield SegmentSummary(frames, taken.pts_us if taken else -1, 0, 0, (reason,), stopped)
+            yield SegmentSummary(frames, taken.pts_us if taken else -1, 0, 0, (reason,), ended_by)
 
     def _read_ahead(self, items: Iterator[Item]) -> Iterator[Item]:
         """Takes items in a thread, until READ_AHEAD_BYTES of pixels wait to be taken here."""
@@ -248,8 +253,7 @@ class Decoder:
             try:
                 answer = self._receive(child, deadline)
             except EOFError:
-                self.close()
-                raise UnreadableVideoError(CRASHED) from None
+                raise self._ended(child) from None
             except TimeoutError:
                 self.close()
                 raise DecoderStoppedError(STOPPED.format(time_limit)) from None
@@ -263,6 +267,14 @@ class Decoder:
             yield answer
             if isinstance(answer, Header | Probe | SegmentSummary):
                 return
+
+    def _ended(self, child: subprocess.Popen[bytes]) -> UnreadableVideoError:
+        """Why a child says no more."""
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(_TO_END_S)
+        killed = child.returncode == -signal.SIGKILL
+        self.close()
+        return DecoderKilledError(KILLED) if killed else UnreadableVideoError(CRASHED)
 
     def start(self) -> subprocess.Popen[bytes]:
         """The child process, started if there is none that lives; worth a call ahead of the first request."""

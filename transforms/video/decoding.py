@@ -181,7 +181,7 @@ class Decoding:
 
 
 def seek(
-    container: InputContainer, stream: VideoStream, pts: int, problems: set[str]
+    path: str, container: InputContainer, stream: VideoStream, pts: int, problems: set[str]
 ) -> tuple[Packet, Iterator[Packet]] | None:
     """A keyframe packet at or before `pts` and the packets after it; None when none is found.
 
@@ -193,7 +193,7 @@ def seek(
             container.seek(pts - back, stream=stream)
         except (av.FFmpegError, OSError):
             return None
-        following = packets(container, stream, problems)
+        following = packets(path, container, stream, problems)
         first = next((packet for packet in following if packet.is_keyframe), None)
         if first is not None and first.pts is not None and first.pts <= pts:
             return first, following
@@ -213,7 +213,7 @@ def events_from_before(
     found: tuple[Packet, Iterator[Packet]] | None = None
     target = pts
     for _ in range(keyframes):
-        further = seek(container, stream, target, problems)
+        further = seek(path, container, stream, target, problems)
         if further is None:
             return None
         assert further[0].pts is not None
@@ -239,7 +239,7 @@ def is_in_decoding_order(path: str) -> bool:
     with open_video(path) as (container, stream):
         if not stream.codec_context.has_b_frames:
             return False
-        first = list(islice(packets(container, stream, set()), PACKETS_LOOKED_AT))
+        first = list(islice(packets(path, container, stream, set()), PACKETS_LOOKED_AT))
         times = [packet.pts for packet in first if packet.pts is not None]
         if not times:
             return all(packet.dts is not None for packet in first)

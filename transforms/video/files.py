@@ -1,6 +1,7 @@
 """Opening a file as a video, and its packets in the order they are stored."""
 
 import errno
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -20,6 +21,8 @@ MAX_PIXELS: Final = 2**26
 # Consecutive read errors without a packet between them after which the file is given up.
 MAX_READ_ERRORS: Final = 100
 READ_ERRORS: Final = "Parts of the file could not be read."
+# Bytes looked at, where FFmpeg gives up and at the file's end, to tell a failing disk from a damaged file.
+_LOOKED_AT: Final = 2**27
 # Bytes and microseconds to look at for streams that begin late.
 _LOOK_FURTHER: Final = {"probesize": str(2**28), "analyzeduration": str(10**13)}
 # What the system refuses, whatever the file holds. Others of its errors FFmpeg uses for its own opinions.
@@ -27,6 +30,7 @@ _WORLDS_FAULTS: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ESTALE, err
 # Demuxers that open the files and addresses that a file names, before anybody can look: they are not there.
 _READ_OTHER_FILES: Final = frozenset(("concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "vobsub"))
 _DEMUXERS: Final = ",".join(sorted(av.formats_available - _READ_OTHER_FILES))
+_NAMES_OTHERS: Final = "it names other files, as a playlist does, or is damaged"
 # Demuxers that make pictures out of text.
 _NOT_VIDEO_FORMATS: Final = frozenset(("adf", "bin", "ffmetadata", "idf", "lrc", "tty", "xbin"))
 
@@ -46,15 +50,15 @@ def open_video(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
         if not _moving_pictures(container):  # they may begin late in a file that has no header
             container.close()
             container = _open(path, **_LOOK_FURTHER)
-    except av.ArgumentError as error:
-        raise UnreadableVideoError(
-            "The file cannot be opened as a video: it names other files, as a playlist does, or is damaged."
-        ) from error
     except (av.FFmpegError, OSError) as error:
         if getattr(error, "errno", None) in _WORLDS_FAULTS:
             raise UnavailableError(f"The file cannot be read now: {plain_words(error)}.") from error
-        raise UnreadableVideoError(f"The file cannot be opened as a video: {plain_words(error)}.") from error
+        require_bytes(path)
+        why = _NAMES_OTHERS if isinstance(error, av.ArgumentError) else plain_words(error)
+        raise UnreadableVideoError(f"The file cannot be opened as a video: {why}.") from error
     with container:
+        if not _moving_pictures(container):
+            require_bytes(path)
         names = set(container.format.name.split(","))
         if names & _NOT_VIDEO_FORMATS:
             raise UnreadableVideoError(f"The file is not a video but {container.format.long_name}.")
@@ -84,6 +88,22 @@ def _open(path: str, **options: str) -> InputContainer:
 def plain_words(error: Exception) -> str:
     """FFmpeg's words without errno, path and log."""
     return getattr(error, "strerror", None) or str(error)
+
+
+def require_bytes(path: str, start: int = 0) -> None:
+    """UnavailableError when the system cannot read the bytes of a file from `start` on, or its last ones.
+
+    FFmpeg says much the same of a disk that fails and of a file that makes no sense.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            for at in (start, max(start, end - _LOOKED_AT)):
+                file.seek(at)
+                while file.tell() < at + _LOOKED_AT and file.read(2**20):
+                    pass
+    except OSError as error:
+        raise UnavailableError(f"The file cannot be read now: {plain_words(error)}.") from error
 
 
 def _is_animated_webp(path: str) -> bool:
@@ -144,26 +164,35 @@ class LateStreamError(Exception):
     """All packets came, and some were of a stream that was not there when the file was opened."""
 
 
-def packets(container: InputContainer, stream: VideoStream, problems: set[str]) -> Iterator[Packet]:
-    """Packets of one stream to the end of the file, past what cannot be read."""
+def packets(
+    path: str, container: InputContainer, stream: VideoStream, problems: set[str]
+) -> Iterator[Packet]:
+    """Packets of one stream to the end of the file, past what cannot be read; see `demux`."""
     with suppress(LateStreamError):
-        yield from demux(container, [stream], problems)
+        yield from demux(path, container, [stream], problems)
 
 
-def demux(container: InputContainer, streams: list[VideoStream], problems: set[str]) -> Iterator[Packet]:
-    """Packets of these streams, or of all; LateStreamError may be raised after the last."""
-    errors = 0
+def demux(
+    path: str, container: InputContainer, streams: list[VideoStream], problems: set[str]
+) -> Iterator[Packet]:
+    """Packets of these streams, or of all; LateStreamError may be raised after the last.
+
+    Raises UnavailableError where it is the system that cannot read the file.
+    """
+    errors = reached = 0
     while errors < MAX_READ_ERRORS:
         try:
             for packet in container.demux(*streams):
                 if packet.size:
-                    errors = 0
+                    errors, reached = 0, packet.pos or reached
                     yield packet
             return
         except IndexError as error:  # how PyAV ends when a stream has no place in its list
             raise LateStreamError from error
         except (av.FFmpegError, OSError):
             errors += 1
+            if READ_ERRORS not in problems or errors == MAX_READ_ERRORS:
+                require_bytes(path, reached)
             problems.add(READ_ERRORS)
 
 

@@ -88,7 +88,9 @@ def probe(path: str, progress: Callable[[DecodingProgress], None] = lambda _: No
     in_decoding_order = is_in_decoding_order(path)
     listing = _list_packets(path, in_decoding_order, problems, progress)
     with open_video(path) as (container, stream):
-        events = Decoding(path, packets(container, stream, problems), stream, in_decoding_order).events()
+        events = Decoding(
+            path, packets(path, container, stream, problems), stream, in_decoding_order
+        ).events()
         for pts, first in events:  # noqa: B007
             if first is not None:
                 break
@@ -144,7 +146,7 @@ def _list_packets(
         seen = _Seen(stream, in_decoding_order)
         begins_late = False
         try:
-            for number, packet in enumerate(demux(container, [], problems), 1):
+            for number, packet in enumerate(demux(path, container, [], problems), 1):
                 seen.add(packet)
                 if number % PACKETS_A_SIGN == 0:
                     progress(DecodingProgress(seen.end_us))
@@ -160,7 +162,7 @@ def _list_packets(
             in_decoding_order
             or not (codec.intra_only or codec.canonical_name in INDEPENDENT_KEYFRAMES)
             or seen.one_piece
-            or not _finds_again(container, stream, seen.stretches[0])
+            or not _finds_again(path, container, stream, seen.stretches[0])
         )
         # Matroska states when it ends, others how long they are.
         begin_us = 0 if "matroska" in name else (container.start_time or 0)
@@ -251,13 +253,17 @@ class _Seen:
             self._cannot_be_cut |= pts - self._group_start > self._longest_group
 
 
-def _finds_again(container: InputContainer, stream: VideoStream, keyframes: dict[int, bool]) -> bool:
+def _finds_again(
+    path: str, container: InputContainer, stream: VideoStream, keyframes: dict[int, bool]
+) -> bool:
     """Whether packets have the timestamps after seeking that they have in a row (MXF's do not)."""
     times = sorted(keyframes)
+    if not times:
+        return True
     longest_group = LONGEST_GROUP_US / (time_base(stream) * 1_000_000)
     for number in range(1, SEEKS_TRIED + 1):
-        target = times[(len(times) - 1) * number // SEEKS_TRIED] if times else 0
-        found = seek(container, stream, target, set())
+        target = times[(len(times) - 1) * number // SEEKS_TRIED]
+        found = seek(path, container, stream, target, set())
         if found is None:
             if target - times[0] > longest_group:
                 return False
@@ -314,7 +320,9 @@ def read_segment(
     in_decoding_order = is_in_decoding_order(path)
     with open_video(path) as (container, stream):
         clock = Clock(stream, zero_pts, problems)
-        events = Decoding(path, packets(container, stream, problems), stream, in_decoding_order).events()
+        events = Decoding(
+            path, packets(path, container, stream, problems), stream, in_decoding_order
+        ).events()
         yield from _sample(events, clock, start_us, end_us, size, fps)
 
 

@@ -1,11 +1,13 @@
 """What is told of a video by the process that decodes it; needs neither a decoder nor Beam."""
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from schemas.errors import DecoderKilledError, DecoderStoppedError
 
 FRAME_LOST: Final = "The frame did not decode."
 RgbImage = npt.NDArray[np.uint8]
@@ -66,7 +68,7 @@ class SegmentSummary:
     min_step_us: int  # between frames, the step into the segment included; 0 when unknown
     max_step_us: int
     problems: tuple[str, ...]
-    stopped: bool = False  # the decoder took too long
+    ended_by: DecoderStoppedError | DecoderKilledError | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

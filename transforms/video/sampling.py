@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import Self
 
 from schemas.elements import DECODE_ERROR, Failure, Sample, Segment, SegmentEnd, Video, VideoInfo
-from schemas.errors import DecoderStoppedError, UnavailableError, UnreadableVideoError
+from schemas.errors import UnavailableError, UnreadableVideoError
 from transforms.remote import LocalCopies
 from transforms.video.chunks import FrameChunk, chunks
-from transforms.video.decoder import STOPPED, TIME_LIMIT_S, Decoder
+from transforms.video.decoder import TIME_LIMIT_S, Decoder
 from transforms.video.records import LostSample, Probe, SampledFrame, SegmentSummary
 from transforms.video.segments import cut, planned_samples
 
@@ -77,8 +77,8 @@ class VideoReader:
                     last = piece[-1].sample
                     yield FrameChunk(video.video_id, piece, piece[-1].pts_us - reached_us)
                     reached_us = piece[-1].pts_us
-            if summary.stopped:
-                yield _failure(segment, DecoderStoppedError(STOPPED.format(time_limit)))
+            if summary.ended_by:
+                yield _failure(segment, summary.ended_by)
         except UnavailableError as error:
             yield _failure(segment, error)
             yield from planned_samples(segment, fps, last)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -91,6 +92,22 @@ def test_local_run_reads_and_writes_a_bucket(local_tables, clips, model, tmp_pat
     assert_same_tables(local_tables, cloud.download(out, tmp_path / "remote"))
     again = affectline("run", VIDEOS, "-o", out, *FAST, *model)
     assert "(3 were done before)" in again.output
+
+
+def test_a_plan_takes_videos_and_a_model_from_a_bucket(storage, untrained_model, tmp_path):
+    models = f"gs://{cloud.BUCKET}/models"
+    shutil.copy(untrained_model, tmp_path / "mine.keras")
+    cloud.upload(tmp_path, models)
+    planned = affectline("plan", VIDEOS, *FAST, "--model", f"{models}/mine.keras", "--json")
+    assert planned.exit_code == 0, planned.output
+    here = affectline("plan", VIDEOS, *FAST, "--model", untrained_model, "--json")
+    counts = ("videos", "readable", "hours", "samples", "problems")
+    plans = [json.loads(result.stdout) for result in (planned, here)]
+    assert [plans[0][name] for name in counts] == [plans[1][name] for name in counts]
+    assert (plans[0]["videos"], plans[0]["readable"]) == (3, 2)
+    nothing = affectline("plan", VIDEOS, *FAST, "--model", f"{models}/yours.keras")
+    assert nothing.exit_code == 2
+    assert f"The model {models}/yours.keras cannot be read" in nothing.output
 
 
 def test_a_bucket_and_a_folder_give_the_same_rows(local_tables, clips, model, tmp_path):

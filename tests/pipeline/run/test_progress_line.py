@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from pipeline.run import progress_line
-from pipeline.run.progress_line import ProgressLine, watch
+from pipeline.run.progress_line import ProgressLine, smoothing, watch
 from transforms.steps.progress import Events
 
 
@@ -112,3 +112,21 @@ def test_more_video_than_was_expected_is_no_error(told):
     progress.finished(1)
     progress.close()
     assert "left" not in out.getvalue()
+
+
+def test_smoothing_again_is_told_at_the_start_and_every_half_minute(clock):
+    out, records = io.StringIO(), []
+    for _ in smoothing(["a", "b", "c", "d"], out, lambda event, **fields: records.append((event, fields))):
+        clock[0] += 16
+    assert out.getvalue().splitlines() == [
+        "affectline: videos to smooth again: 4.",
+        "affectline: 2 of 4 videos smoothed again.",
+    ]
+    assert records == [("progress", {"smoothed": 2, "to_smooth": 4})]
+
+
+def test_smoothing_again_shows_a_line_on_a_terminal_and_takes_it_away():
+    out = Terminal()
+    assert list(smoothing(["a", "b"], out, lambda *_, **__: None)) == ["a", "b"]
+    assert "0/2" in out.getvalue()
+    assert out.getvalue().split("\r")[-1].strip() == ""

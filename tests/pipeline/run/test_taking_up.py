@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from pipeline.cli.main import main
 from schemas.errors import UnavailableError
 from tests.helpers.clips import astronaut_clip
 from tests.helpers.commands import FAST, affectline, assert_same_tables, load
-from transforms.video.decoder import Decoder
+from transforms.video.decoder import KILLED, Decoder
 
 GONE = "The file cannot be read now: Input/output error."
 
@@ -114,6 +115,29 @@ def test_what_took_too_long_is_taken_up_when_it_may_take_longer(run, tmp_path, m
     longer = run("--segment-timeout", "300")
     assert longer.exit_code == 0, longer.output
     assert rows(tmp_path / "out")["stopped_after_s"].isna().all()
+
+
+def test_a_video_whose_decoder_is_killed_is_tried_once_more_and_then_counts_as_read_in_part(
+    run, tmp_path, monkeypatch
+):
+    real = Decoder.start
+
+    def start(self):
+        """A decoder that the system has just killed, whenever it is to read."""
+        child = real(self)
+        if sys._getframe(2).f_code.co_name == "take":
+            child.kill()
+        return child
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Decoder, "start", start)
+        for status in ("retry", "failed", "failed"):
+            assert run("--retry-failed").exit_code == 3
+            assert set(rows(tmp_path / "out")["status"]) == {status}
+            assert rows(tmp_path / "out")["error"]["a.mp4"].endswith(KILLED)
+    assert "(2 were done before)" in run().output
+    assert run("--retry-failed").exit_code == 0
+    assert set(rows(tmp_path / "out")["status"]) == {"ok"}
 
 
 def test_failed_videos_are_taken_up_when_asked_for(run, videos, tmp_path):

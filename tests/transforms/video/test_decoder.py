@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schemas.errors import UnavailableError, UnreadableVideoError
+from schemas.errors import DecoderKilledError, DecoderStoppedError, UnavailableError, UnreadableVideoError
 from tests.helpers.videos import SIZE, even, number_in, write_video
 from transforms.video import decoder as decoder_module
-from transforms.video.decoder import CHILD, CRASHED, STOPPED, Decoder
+from transforms.video.decoder import CHILD, CRASHED, KILLED, STOPPED, Decoder
 from transforms.video.reading import probe, read_segment
 from transforms.video.records import FRAME_LOST, LostSample, SampledFrame, SegmentSummary
 
@@ -94,8 +94,12 @@ DEEDS = {
 def test_what_was_delivered_is_kept_and_the_rest_is_lost_aloud(deed, clip, tmp_path, monkeypatch):
     hangs = deed in ("asleep", "stopped")
     limit = 1.0 if hangs else 60.0
-    raised = "The decoder met an unforeseen RuntimeError: un foreseen."
-    reason = STOPPED.format(limit) if hangs else raised if "raise" in DEEDS[deed] else CRASHED
+    reason = {
+        "an error in Python": "The decoder met an unforeseen RuntimeError: un foreseen.",
+        "killed": KILLED,
+        "asleep": STOPPED.format(limit),
+        "stopped": STOPPED.format(limit),
+    }.get(deed, CRASHED)
     misbehave(monkeypatch, tmp_path, 20, DEEDS[deed])
     with Decoder() as decoder:
         *items, summary = decoder.read(clip, 0, -1, 0, SIZE, FPS, limit)
@@ -104,8 +108,10 @@ def test_what_was_delivered_is_kept_and_the_rest_is_lost_aloud(deed, clip, tmp_p
         assert [number_in(i.image) for i in items if isinstance(i, SampledFrame)] == list(range(20))
         assert items[20:] == [LostSample(n, 40_000 * n, reason) for n in range(20, 50)]
         assert summary == SegmentSummary(
-            20, 1_960_000, 40_000, 40_000, tuple(sorted({*summary.problems, reason})), hangs
+            20, 1_960_000, 40_000, 40_000, tuple(sorted({*summary.problems, reason}))
         )
+        ended_by = DecoderStoppedError if hangs else DecoderKilledError if reason == KILLED else type(None)
+        assert type(summary.ended_by) is ended_by
         assert reason.endswith(".")
         # The next segment, which has no such frame, reads fine.
         *items, summary = decoder.read(clip, 1_000_000, -1, 0, SIZE, FPS)

@@ -11,6 +11,8 @@ from google.api_core.exceptions import ServiceUnavailable
 
 from schemas.elements import Failure, Segment, Video
 from schemas.errors import UnavailableError, UnreadableVideoError
+from tests.helpers.preloaded import fail_from
+from tests.helpers.videos import SIZE, even, write_video
 from transforms.remote import LocalCopies
 from transforms.steps.plan_segments import FAILURES, _PlanSegments
 from transforms.steps.sample_frames import _SampleFrames
@@ -56,6 +58,48 @@ def test_ffmpegs_opinion_of_a_file_is_the_files_fault(tmp_path):
     with pytest.raises(UnreadableVideoError) as told, open_video(str(path)):
         pass
     assert not isinstance(told.value, UnavailableError)
+
+
+IO_ERROR = "The file cannot be read now: Input/output error."
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.ts", "a.avi"])
+def test_a_disk_that_fails_in_the_middle_is_not_the_files_fault(name, tmp_path, monkeypatch):
+    path = write_video(tmp_path / name, even(50), tick=Fraction(1, 25))
+    with monkeypatch.context() as patch:
+        fail_from(path, path.stat().st_size * 2 // 3, tmp_path, patch)
+        with Decoder() as decoder, pytest.raises(UnavailableError) as told:
+            decoder.probe(str(path))
+        assert str(told.value) == IO_ERROR
+    with Decoder() as decoder:
+        assert decoder.probe(str(path)).frames == 50
+
+
+def test_what_a_disk_gave_before_it_failed_is_kept(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mkv", even(50))
+    fail_from(path, path.stat().st_size * 2 // 3, tmp_path, monkeypatch)
+    taken = []
+    with Decoder() as decoder, pytest.raises(UnavailableError) as told:
+        taken += decoder.read(str(path), 0, -1, 0, SIZE, Fraction(5))
+    assert str(told.value) == IO_ERROR
+
+
+def test_a_file_that_is_cut_short_is_told_from_a_disk_that_fails(tmp_path):
+    path = write_video(tmp_path / "a.mkv", even(50))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with Decoder() as decoder:
+        assert 0 < decoder.probe(str(path)).frames < 50
+
+
+def test_a_file_that_says_what_it_holds_and_holds_nothing_has_no_frame(tmp_path):
+    path = write_video(tmp_path / "a.mp4", even(2))
+    content = bytearray(path.read_bytes())
+    count = content.index(b"stsz") + 12
+    content[count : count + 4] = bytes(4)
+    path.write_bytes(content)
+    with Decoder() as decoder, pytest.raises(UnreadableVideoError) as told:
+        decoder.probe(str(path))
+    assert str(told.value) == "No frame of the video decodes."
 
 
 @pytest.mark.parametrize(
