@@ -93,7 +93,7 @@ def _videos(
         done = [(0.0, 0.0), *_progress(out / "affectline.log", zero)]
     end = memory[-1][0]
     bounds = np.linspace(0, end, _TENTHS + 1)
-    at_bounds = np.interp(bounds, *zip(*done, strict=True))
+    at_bounds = np.interp(bounds, *np.array(done).T)
     print(f"{videos} clips of {seconds:g} s in {end:.0f} s; in each tenth of the run:")
     print("      peak MB  seconds of video a second")
     for tenth in range(_TENTHS):
