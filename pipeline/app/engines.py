@@ -25,7 +25,7 @@ class Engines:
     """What the page offers, and the loaded parts. For one thread at a time, but for `offered` and `check`.
 
     Args:
-        model: the one preselected: a shipped name, or the path of a .keras file.
+        model: the one preselected: a shipped name, or the path of a file.
         detector_weights: for the detector that takes some. Without them it is not offered: to fetch them
             would be an external request that nobody asked for.
 

@@ -70,7 +70,7 @@ def train(
     required=True,
     multiple=True,
     metavar="NAME|FILE",
-    help="Saved weights by name, or a .keras file; give several to compare them.",
+    help="A model by name, or its file; give several to compare them.",
 )
 @data_options
 @click.option(

@@ -30,7 +30,7 @@ class SettingsOptions:
     min_face: float = _option(
         defaults.MIN_FACE, "Smallest face, as a part of the frame's shorter side.", above=0, at_most=1
     )
-    model: str = _option(defaults.MODEL, "A shipped model's name, or a .keras file.")
+    model: str = _option(defaults.MODEL, "A model's name, or its file: .keras, .onnx, .tflite, .affectline.")
     smoothing: str = _option(defaults.SMOOTHING, "hmm, ema, median, mode or none.")
     window: float | None = _option(
         None, "Smoothing window in seconds; each method has its own.", above=0, metavar="SECONDS"

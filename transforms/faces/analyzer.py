@@ -40,7 +40,7 @@ class Analyzer:
         """Load both, ready to use.
 
         Args:
-            model: a shipped name, the path or URI of a .keras file, or a file found before.
+            model: a shipped name, the path or URI of a file, or a file found before.
             detector: one of `models.detectors.DETECTORS`.
             min_face: the smallest face wanted, as a part of the picture's shorter side.
             detector_weights: a file for a detector that takes one.
