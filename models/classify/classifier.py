@@ -23,7 +23,7 @@ from models.classify.wrapped import unwrap
 from models.gpu import has_gpu
 from models.litert import LitertNetwork
 from models.thread_pool import thread_pool
-from schemas.emotions import EMOTIONS, emotion_columns
+from schemas.emotions import all_emotions, emotion_columns
 from schemas.errors import AffectlineError, UsageError
 
 # Batches are padded to one of a few sizes: one traced graph each, and no other ever. On a CPU larger ones
@@ -200,18 +200,18 @@ class Classifier:
         return self._run(padded)[: len(batch)]
 
     def predict_emotions(self, crops: np.ndarray) -> np.ndarray:
-        """As `predict`, with one column for each of the seven emotions, whichever the model knows.
+        """As `predict`, with a column for each of the seven, whichever the model knows, and for its others.
 
         crops: uint8 [N, input_size, input_size, channels], N >= 0.
 
-        Returns float32 [N, 7] in the order of EMOTIONS: nan for a class that the model does not know
-        (unknown is not absent), the others sum to 1. Raises ValueError as `predict` does, and when the
-        model itself gives no number.
+        Returns float32 [N, 7 or more] in the order of `all_emotions`: nan for a class that the model does
+        not know (unknown is not absent), the others sum to 1. Raises ValueError as `predict` does, and when
+        the model itself gives no number.
         """
         probabilities = self.predict(crops)
         if not np.isfinite(probabilities).all():
             raise ValueError(f"The model '{self.model.name}' gives no numbers for a face; train it again.")
-        emotions = np.full((len(crops), len(EMOTIONS)), np.nan, dtype=np.float32)
+        emotions = np.full((len(crops), len(all_emotions(self.spec.classes))), np.nan, dtype=np.float32)
         emotions[:, emotion_columns(self.spec.classes)] = probabilities
         return emotions
 

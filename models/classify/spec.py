@@ -13,7 +13,7 @@ from models.classify.shipped import FILES, SHA256
 from models.classify.trust import keras_config, unknown_classes
 from models.classify.wrapped import COLOURS, Description, endings, is_network, read_wrapped
 from models.crop_spec import CropSpec
-from schemas.emotions import EMOTIONS
+from schemas.emotions import class_name
 from schemas.errors import ModelChangedError, RunError, UsageError
 
 _WEIGHTS: Final = Path(__file__).parent.parent / "weights"
@@ -146,7 +146,6 @@ def _own_layers(path: Path) -> list[dict[str, Any]] | None:
 
 def _wrapped_spec(path: Path, description: Description) -> ModelSpec:
     """The spec of a network made elsewhere."""
-    _check_classes(path, description.classes)
     return ModelSpec(
         architecture=path.stem,
         classes=description.classes,
@@ -160,20 +159,20 @@ def _wrapped_spec(path: Path, description: Description) -> ModelSpec:
     )
 
 
-def _check_classes(path: Path, classes: tuple[str, ...]) -> None:
-    if len({*classes} & {*EMOTIONS}) != len(classes):
-        raise UsageError(
-            f"The model '{path}' knows the classes {', '.join(classes)}; "
-            f"its classes must be among {', '.join(EMOTIONS)}, each once."
-        )
-
-
 def _spec(
     path: Path, pixels: Mapping[str, Any], output: Mapping[str, Any], litert: tuple[int, int] | None
 ) -> ModelSpec:
     """What the settings of the layers at both ends say."""
     classes = tuple(output["classes"])
-    _check_classes(path, classes)
+    try:
+        named = [class_name(name) for name in classes]
+    except ValueError as error:
+        raise UsageError(f"The model '{path}' cannot be used: {error}") from error
+    if (*named,) != classes or len({*named}) != len(named):
+        raise UsageError(
+            f"The model '{path}' knows the classes {', '.join(classes)}; each must be there once, under its "
+            "own name."
+        )
     _, size, _, channels = pixels["batch_shape"]
     # Files from before these settings were kept do not have them.
     prior, softening = output.get("prior"), output.get("softening")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from models.classify.sharpness import Softening
+from schemas.emotions import class_name
 from schemas.errors import UsageError
 
 DESCRIPTION: Final = "model.toml"
@@ -20,6 +21,8 @@ ENDING: Final = ".affectline"
 NETWORK_ENDINGS: Final = (".onnx", ".tflite", ".keras", ".h5")
 COLOURS: Final = {"grey": 1, "rgb": 3, "bgr": 3}  # with their channels
 OUTPUTS: Final = ("logits", "probabilities")
+
+_MOST_CLASSES: Final = 64  # labels are numbered with 8 bits
 
 _MANUAL: Final = "see docs/own-model.md"
 _EXAMPLE: Final = (
@@ -154,11 +157,16 @@ def describe(said: dict[str, Any], name: str) -> Description:
     _require(name, "output", f"one of {', '.join(OUTPUTS)}", said["output"] in OUTPUTS)
     classes = said["classes"]
     named = isinstance(classes, list | tuple) and all(isinstance(each, str) for each in classes)
+    if named:
+        try:
+            classes = [class_name(each) for each in classes]
+        except ValueError as error:
+            raise UsageError(f"'{name}' has a class that cannot be: {error}") from error
     _require(
         name,
         "classes",
         "a list of at least two names, each once",
-        named and 2 <= len(classes) == len({*classes}),
+        named and 2 <= len(classes) == len({*classes}) <= _MOST_CLASSES,
     )
     channels = COLOURS[said["colour"]]
     values: dict[str, Any] = {"classes": tuple(classes)}

@@ -7,6 +7,7 @@ from models.classify.classifier import Classifier, load_classifier
 from models.classify.spec import find_model, shipped_weights
 from models.detectors import DETECTORS, Detector, make_detector
 from schemas import defaults
+from schemas.emotions import all_emotions
 from schemas.errors import UsageError
 from transforms.faces.analyzer import Analyzer
 from transforms.timelines.smoothing import SMOOTHING_METHODS
@@ -29,13 +30,15 @@ class Engines:
         detector_weights: for the detector that takes some. Without them it is not offered: to fetch them
             would be an external request that nobody asked for.
 
+    `emotions` are those that faces on the page can have: the seven, then those of `model` beside them.
+
     Raises UsageError when either cannot be used.
     """
 
     def __init__(self, model: str = defaults.MODEL, detector_weights: Path | None = None) -> None:
         self._weights = detector_weights
         self._models = {name: name for name in shipped_weights()}
-        find_model(model)
+        self.emotions = all_emotions(find_model(model).spec.classes)
         for name, kind in DETECTORS.items():
             if kind.takes_weights and detector_weights is not None:
                 make_detector(name, weights=detector_weights)

@@ -8,6 +8,7 @@ import onnx
 import tensorflow as tf
 from keras import layers
 from onnx import TensorProto, helper, numpy_helper
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 SIZE = 32
 MEAN, SCALE = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)
@@ -62,7 +63,8 @@ def save_onnx(path: Path, classes=7, seed=0, batch="batch") -> Path:
 def save_litert(path: Path, classes=7, seed=0) -> Path:
     network = keras_network(classes, seed)
     graph = tf.function(network, input_signature=[tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32)])
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.get_concrete_function()], network)
+    constant = convert_variables_to_constants_v2(graph.get_concrete_function())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([constant])
     path.write_bytes(converter.convert())
     return path
 
