@@ -158,7 +158,7 @@ def completed_keras(wrapped: Wrapped) -> Any:
     values = pixels[..., ::-1] if said.colour == "bgr" else pixels
     values = (values - np.array(said.mean, np.float32)) / np.array(said.scale, np.float32)
     answers = network(ops.transpose(values, (0, 3, 1, 2)) if channels_first else values)
-    if said.output == "probabilities":
+    if said.answers == "probabilities":
         shares = ops.concatenate([1 - answers, answers], axis=1) if answers.shape[1] == 1 else answers
         answers = ops.log(ops.maximum(shares, _SMALLEST))
     head = ClassProbabilities(
@@ -270,13 +270,13 @@ def as_logits(answers: np.ndarray, description: Description) -> np.ndarray:
             f"It gives {answers.shape[1]} answers, and its description names {len(description.classes)} "
             "classes; name one for each answer."
         )
-    if description.output == "logits":
+    if description.answers == "logits":
         return np.pad(answers, ((0, 0), (1, 0))) if single else answers
     shares = np.concatenate([1 - answers, answers], axis=1) if single else answers
     if np.isfinite(shares).all() and not (
         (shares > -0.01).all() and np.allclose(shares.sum(axis=1), 1, atol=0.01)
     ):
-        raise UsageError('Its answers are no probabilities; write output = "logits".')
+        raise UsageError('Its answers are no probabilities; write answers = "logits".')
     logs: np.ndarray = np.log(np.maximum(shares, _SMALLEST))
     return logs
 

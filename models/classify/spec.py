@@ -4,6 +4,7 @@ import hashlib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from models.classify.shipped import FILES, SHA256
 from models.classify.trust import keras_config, unknown_classes
 from models.classify.wrapped import COLOURS, Description, endings, is_network, read_wrapped
 from models.crop_spec import CropSpec
+from models.entry_points import MODELS, brought, load, origin
 from schemas.emotions import class_name
 from schemas.errors import ModelChangedError, RunError, UsageError
 
@@ -78,8 +80,8 @@ class ModelRef:
 def find_model(name_or_path: str) -> ModelRef:
     """A saved model and the description in its file, read without loading the model.
 
-    name_or_path: the name of weights in the package, such as "default", or the path of a model's file (see
-        `models.classify.wrapped`); of a file with several heads a path means the first.
+    name_or_path: the name of weights in the package, such as "default", or of another installed package's
+        model, or the path of a model's file (see `models.classify.wrapped`); of a file with several heads a path means the first.
 
     Raises UsageError when there is no such model, when nothing says how to run the file, and when loading it
     would build what neither Keras's arithmetic nor ours is; RunError when a file of the package is damaged.
@@ -198,9 +200,16 @@ def is_shipped(name: str) -> bool:
     return name in FILES
 
 
+def installed_models() -> list[str]:
+    """The names of the models that other installed packages bring."""
+    return sorted(brought(MODELS).keys() - FILES.keys())
+
+
 def _find(name_or_path: str) -> Path:
     if is_shipped(name_or_path):
         return _WEIGHTS / FILES[name_or_path]
+    if name_or_path in installed_models():
+        return _brought(brought(MODELS)[name_or_path])
     path = Path(name_or_path)
     if is_network(name_or_path):
         if not path.is_file():
@@ -208,5 +217,17 @@ def _find(name_or_path: str) -> Path:
         return path
     if path.is_file():
         raise UsageError(f"The model file '{path}' does not end in {endings()}; export it as one of these.")
-    choices = ", ".join([*shipped_weights(), f"or the path of a file that ends in {endings()}"])
+    choices = ", ".join([*shipped_weights(), *installed_models(), f"or the path of a file that ends in {endings()}"])
     raise UsageError(f"There is no model '{name_or_path}'; choose {choices}.")
+
+
+def _brought(point: EntryPoint) -> Path:
+    """The file of another installed package's model: the entry point names its path, or a function to it."""
+    given = load(point)
+    path = Path(given() if callable(given) else given)
+    if not (path.is_file() and is_network(path.name)):
+        raise UsageError(
+            f"The model '{point.name}' of the installed package {origin(point)} has no file {path} that ends in "
+            f"{endings()}; install the package again."
+        )
+    return path

@@ -20,14 +20,14 @@ DESCRIPTION: Final = "model.toml"
 ENDING: Final = ".affectline"
 NETWORK_ENDINGS: Final = (".onnx", ".tflite", ".keras", ".h5")
 COLOURS: Final = {"grey": 1, "rgb": 3, "bgr": 3}  # with their channels
-OUTPUTS: Final = ("logits", "probabilities")
+ANSWERS: Final = ("logits", "probabilities")
 
 _MOST_CLASSES: Final = 64  # labels are numbered with 8 bits
 
 _MANUAL: Final = "see docs/own-model.md"
 _EXAMPLE: Final = (
     'size = 64, colour = "rgb" (or "bgr", "grey"), classes = ["angry", "happy", …] in the order of its '
-    'answers, output = "logits" (or "probabilities")'
+    'answers, answers = "logits" (or "probabilities")'
 )
 
 
@@ -36,7 +36,7 @@ class Description:
     """What `model.toml` says of a network.
 
     size: side of its square pictures, pixels. colour: one of COLOURS. classes: in the order of its answers.
-    output: one of OUTPUTS. mean, scale: one number, or one a channel in the order of `colour`; the network
+    answers: one of ANSWERS. mean, scale: one number, or one a channel in the order of `colour`; the network
     gets (pixel - mean) / scale of pixels from 0 to 255. crop: side of the picture that is cut out, in sides
     of the face's frame (see `models.detectors.FaceFrame`). temperature, softening: its calibration.
     """
@@ -44,7 +44,7 @@ class Description:
     size: int
     colour: str
     classes: tuple[str, ...]
-    output: str
+    answers: str
     mean: tuple[float, ...] = (0.0,)
     scale: tuple[float, ...] = (1.0,)
     crop: float = 1.0
@@ -60,7 +60,7 @@ class Description:
             f"scale = {list(self.scale)}",
             "classes = [{}]".format(", ".join(f'"{name}"' for name in self.classes)),
             f"crop = {self.crop}",
-            f'output = "{self.output}"',
+            f'answers = "{self.answers}"',
             f"temperature = {self.temperature}",
         ]
         if self.softening:
@@ -140,7 +140,7 @@ def parse_description(content: bytes, name: str) -> Description:
     known = Description.__dataclass_fields__
     if unknown := sorted(said.keys() - known.keys()):
         raise UsageError(f"'{name}' says {', '.join(unknown)}, which is none of {', '.join(known)}.")
-    if missing := [key for key in ("size", "colour", "classes", "output") if key not in said]:
+    if missing := [key for key in ("size", "colour", "classes", "answers") if key not in said]:
         raise UsageError(f"'{name}' lacks {', '.join(missing)}: write {_EXAMPLE}; {_MANUAL}.")
     return describe(said, name)
 
@@ -154,7 +154,7 @@ def describe(said: dict[str, Any], name: str) -> Description:
         name, "size", "a whole number of pixels, 8 or more", _is_whole(said["size"]) and said["size"] >= 8
     )
     _require(name, "colour", f"one of {', '.join(COLOURS)}", said["colour"] in COLOURS)
-    _require(name, "output", f"one of {', '.join(OUTPUTS)}", said["output"] in OUTPUTS)
+    _require(name, "answers", f"one of {', '.join(ANSWERS)}", said["answers"] in ANSWERS)
     classes = said["classes"]
     named = isinstance(classes, list | tuple) and all(isinstance(each, str) for each in classes)
     if named:
@@ -192,7 +192,7 @@ def describe(said: dict[str, Any], name: str) -> Description:
             name, "softening", "a knee and a slope, as `affectline wrap --calibrate` writes them", fitting
         )
         values["softening"] = Softening(**{key: float(value) for key, value in softening.items()})
-    return Description(size=said["size"], colour=said["colour"], output=said["output"], **values)
+    return Description(size=said["size"], colour=said["colour"], answers=said["answers"], **values)
 
 
 def _require(name: str, key: str, wanted: str, holds: bool) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from models.classify.classifier import Classifier, load_classifier
 from models.classify.spec import find_model, shipped_weights
-from models.detectors import DETECTORS, Detector, make_detector
+from models.detectors import Detector, all_detectors, get_detector, make_detector
 from schemas import defaults
 from schemas.emotions import all_emotions
 from schemas.errors import UsageError
@@ -39,7 +39,7 @@ class Engines:
         self._weights = detector_weights
         self._models = {name: name for name in shipped_weights()}
         self.emotions = all_emotions(find_model(model).spec.classes)
-        for name, kind in DETECTORS.items():
+        for name, kind in all_detectors().items():
             if kind.takes_weights and detector_weights is not None:
                 make_detector(name, weights=detector_weights)
         self._first = model
@@ -53,7 +53,9 @@ class Engines:
     def offered(self) -> dict[str, list[str]]:
         """The names to choose from, the preselected one first."""
         detectors = [
-            name for name, kind in DETECTORS.items() if not kind.takes_weights or self._weights is not None
+            name
+            for name, kind in all_detectors().items()
+            if not kind.takes_weights or self._weights is not None
         ]
         return {
             "model": _with_first(list(self._models), self._first),
@@ -94,7 +96,7 @@ class Engines:
         return Analyzer(self._detectors[key], self._classifiers[choice.model])
 
     def _weights_of(self, detector: str) -> Path | None:
-        return self._weights if DETECTORS[detector].takes_weights else None
+        return self._weights if get_detector(detector).takes_weights else None
 
 
 def _with_first(names: list[str], first: str) -> list[str]:

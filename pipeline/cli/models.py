@@ -17,16 +17,30 @@ from schemas.errors import UsageError
     epilog="What is left out is as in the model's own recipe. Under Phases, VALUE counts for every phase and "
     "PHASE=VALUE for one; such options may be repeated.",
 )
-@click.argument("model")
+@click.argument("model", required=False)
+@click.option(
+    "--from",
+    "start",
+    cls=Grouped,
+    group="Fine-tuning",
+    metavar="NAME|FILE",
+    help="Instead of MODEL: a saved model that learns further, from some 40 pictures of each class on.",
+)
+@click.option(
+    "--folds",
+    cls=Grouped,
+    group="Fine-tuning",
+    type=click.IntRange(2),
+    help="Hold every picture out once, from so many models, instead of a fifth of each class.",
+)
 @data_options
 @click.option(
     "-o",
     "--output",
     cls=Grouped,
     group="Run",
-    required=True,
     type=click.Path(path_type=Path),
-    help="Folder of the run.",
+    help="Folder of the run.  [default: MODEL-trained, here]",
 )
 @click.option("--seed", cls=Grouped, group="Run", type=int, default=0, help="Of everything random.")
 @click.option(
@@ -39,26 +53,58 @@ from schemas.errors import UsageError
 @recipe_options
 @debug_option
 def train(
-    model: str,
+    model: str | None,
+    start: str | None,
+    folds: int | None,
     data: Path,
     votes: Path | None,
-    output: Path,
+    output: Path | None,
     seed: int,
     backbone_weights: str | None,
     **options: Any,
 ) -> None:
-    """Train MODEL, such as cnn48, by its own recipe; run the same command again to go on after a cut."""
+    """Train MODEL, such as cnn48, by its own recipe, or a saved model further.
+
+    Run the same command again to go on after a cut.
+    """
     with needs_train_extra():
         from models.training import training
     from models.architectures.registry import get_architecture
     from models.training.recipes import changed_recipe
 
+    if (model is None) == (start is None):
+        raise UsageError(
+            "Give either the MODEL to train anew, or the saved one to train further with --from."
+        )
+    output = output or Path(f"{Path(model or start or '').stem}-trained")
+    if model is None:
+        assert start is not None
+        if votes or backbone_weights:
+            raise UsageError("--votes and --backbone-weights go with a MODEL that is trained anew.")
+        _fine_tune(start, folds, data, output, seed, options)
+        return
+    if folds:
+        raise UsageError("--folds goes with --from.")
     recipe = changed_recipe(get_architecture(model).recipe, **overrides(options))
     config = training.TrainingConfig(
         model, str(data), seed, recipe, str(votes) if votes else None, backbone_weights
     )
     training.train(config, output)
     click.echo((output / "evaluation" / "evaluation.txt").read_text(encoding="utf-8"), nl=False)
+
+
+def _fine_tune(
+    start: str, folds: int | None, data: Path, output: Path, seed: int, options: dict[str, Any]
+) -> None:
+    with needs_train_extra():
+        from models.training import finetuning
+    from models.training.recipes import changed_recipe
+
+    recipe = changed_recipe(finetuning.RECIPE, **overrides(options))
+    done = finetuning.fine_tune(start, data, output, recipe, seed, folds)
+    click.echo((output / "evaluation" / "evaluation.txt").read_text(encoding="utf-8"))
+    click.echo(finetuning.as_text(done, start))
+    click.echo(f"The model is {output / 'model.keras'}; --model takes it.")
 
 
 @click.command(cls=GroupedCommand)

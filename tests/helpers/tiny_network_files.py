@@ -79,7 +79,7 @@ def describe(folder: Path, **other) -> Path:
         "mean": list(MEAN),
         "scale": list(SCALE),
         "classes": list(EMOTIONS),
-        "output": '"logits"',
+        "answers": '"logits"',
     } | other
     path = folder / "model.toml"
     path.write_text("".join(f"{key} = {value}\n" for key, value in said.items() if value is not None))

@@ -64,7 +64,7 @@ def test_colours_are_put_in_the_order_that_is_asked_for(crops, expected, tmp_pat
 
 
 def test_probabilities_are_taken_as_they_are(crops, expected, tmp_path):
-    describe(tmp_path, output='"probabilities"')
+    describe(tmp_path, answers='"probabilities"')
     path = save_keras(tmp_path / "mine.keras", softmax=True)
     np.testing.assert_allclose(load_classifier(str(path)).predict(crops), expected, atol=1e-4)
 
@@ -151,8 +151,8 @@ UNFIT = {
         "it gives 7 answers, and its description names 2 classes",
     ),
     "no probabilities": (
-        {"output": '"probabilities"'},
-        'answers are no probabilities; write output = "logits"',
+        {"answers": '"probabilities"'},
+        'answers are no probabilities; write answers = "logits"',
     ),
 }
 
