@@ -23,8 +23,8 @@ def load(point: EntryPoint) -> Any:
         return point.load()
     except (ImportError, AttributeError) as error:
         raise UsageError(
-            f"'{point.name}' of the installed package {origin(point)} cannot be loaded ({error}); install the "
-            "package again or remove it."
+            f"'{point.name}' of the installed package {origin(point)} cannot be loaded ({error}); install "
+            "the package again or remove it."
         ) from error
 
 

@@ -239,6 +239,32 @@ class WrappedNetwork:
         )
 
 
+def guess(wrapped: Wrapped) -> dict[str, Any]:
+    """What a network itself tells for its description: size, colour and kind of answers, where it does.
+
+    wrapped: of whose description mean and scale count. Colours are taken to be in the order red, green, blue.
+    """
+    network = load_network(wrapped)
+    sides = network.shape[1:]
+    if len(sides) != 3:
+        return {}
+    for channels, size, other in ((sides[2], *sides[:2]), sides):
+        if channels in (1, 3) and isinstance(size, int) and size == other:
+            told = {"size": size, "colour": "grey" if channels == 1 else "rgb"}
+            noise = np.random.default_rng(0).uniform(0, 255, [each or 1 for each in _fixed(network.shape)])
+            values = (noise - wrapped.description.mean[0]) / wrapped.description.scale[0]
+            answers = network(values.astype(np.float32)).reshape(len(noise), -1)
+            total = answers.sum(axis=1)
+            single = answers.shape[1] == 1
+            shares = bool((answers >= 0).all() and (single or np.allclose(total, 1, atol=1e-3)))
+            return told | {"answers": "probabilities" if shares else "logits"}
+    return {}
+
+
+def _fixed(shape: Sequence[Any]) -> list[int]:
+    return [side if isinstance(side, int) else 1 for side in shape]
+
+
 def takes_channels_first(shape: Sequence[Any], description: Description) -> bool:
     """Whether an input's shape is [N, C, H, W] and not [N, H, W, C]; UsageError when it is neither."""
     size, channels = description.size, COLOURS[description.colour]

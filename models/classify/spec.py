@@ -81,7 +81,8 @@ def find_model(name_or_path: str) -> ModelRef:
     """A saved model and the description in its file, read without loading the model.
 
     name_or_path: the name of weights in the package, such as "default", or of another installed package's
-        model, or the path of a model's file (see `models.classify.wrapped`); of a file with several heads a path means the first.
+        model, or the path of a model's file (see `models.classify.wrapped`); of a file with several heads a
+        path means the first.
 
     Raises UsageError when there is no such model, when nothing says how to run the file, and when loading it
     would build what neither Keras's arithmetic nor ours is; RunError when a file of the package is damaged.
@@ -205,6 +206,11 @@ def installed_models() -> list[str]:
     return sorted(brought(MODELS).keys() - FILES.keys())
 
 
+def is_saved(name: str) -> bool:
+    """Whether a name is that of a saved model, or ends like a model's file."""
+    return is_shipped(name) or is_network(name) or name in installed_models()
+
+
 def _find(name_or_path: str) -> Path:
     if is_shipped(name_or_path):
         return _WEIGHTS / FILES[name_or_path]
@@ -217,7 +223,9 @@ def _find(name_or_path: str) -> Path:
         return path
     if path.is_file():
         raise UsageError(f"The model file '{path}' does not end in {endings()}; export it as one of these.")
-    choices = ", ".join([*shipped_weights(), *installed_models(), f"or the path of a file that ends in {endings()}"])
+    choices = ", ".join(
+        [*shipped_weights(), *installed_models(), f"or the path of a file that ends in {endings()}"]
+    )
     raise UsageError(f"There is no model '{name_or_path}'; choose {choices}.")
 
 
@@ -227,7 +235,7 @@ def _brought(point: EntryPoint) -> Path:
     path = Path(given() if callable(given) else given)
     if not (path.is_file() and is_network(path.name)):
         raise UsageError(
-            f"The model '{point.name}' of the installed package {origin(point)} has no file {path} that ends in "
-            f"{endings()}; install the package again."
+            f"The model '{point.name}' of the installed package {origin(point)} has no file {path} that ends "
+            f"in {endings()}; install the package again."
         )
     return path

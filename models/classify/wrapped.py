@@ -6,7 +6,7 @@ archive that `affectline wrap` makes. Both forms have the same bytes to be known
 
 import tomllib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -140,12 +140,17 @@ def parse_description(content: bytes, name: str) -> Description:
     known = Description.__dataclass_fields__
     if unknown := sorted(said.keys() - known.keys()):
         raise UsageError(f"'{name}' says {', '.join(unknown)}, which is none of {', '.join(known)}.")
-    if missing := [key for key in ("size", "colour", "classes", "answers") if key not in said]:
-        raise UsageError(f"'{name}' lacks {', '.join(missing)}: write {_EXAMPLE}; {_MANUAL}.")
+    require_keys(said, name)
     return describe(said, name)
 
 
-def describe(said: dict[str, Any], name: str) -> Description:
+def require_keys(said: Mapping[str, Any], name: str) -> None:
+    """UsageError when a description lacks what must be said. name: of the file that says it."""
+    if missing := [key for key in ("size", "colour", "classes", "answers") if key not in said]:
+        raise UsageError(f"'{name}' lacks {', '.join(missing)}: write {_EXAMPLE}; {_MANUAL}.")
+
+
+def describe(said: Mapping[str, Any], name: str) -> Description:
     """A description from its values by key; UsageError for one that cannot be followed.
 
     name: of the file that says so, or the command.

@@ -15,7 +15,16 @@ from models.entry_points import brought, origin
 from schemas import defaults
 from schemas.errors import UsageError
 
-__all__ = ["DETECTORS", "Box", "Detector", "DetectorKind", "FaceFrame", "all_detectors", "get_detector", "make_detector"]
+__all__ = [
+    "DETECTORS",
+    "Box",
+    "Detector",
+    "DetectorKind",
+    "FaceFrame",
+    "all_detectors",
+    "get_detector",
+    "make_detector",
+]
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,8 @@ DETECTORS: Final = {
 
 def all_detectors() -> dict[str, DetectorKind]:
     """Every detector by name: ours, then those of other installed packages."""
-    return {name: _installed(point) for name, point in brought(INSTALLED).items()} | DETECTORS
+    others = {name: _installed(point) for name, point in brought(INSTALLED).items() if name not in DETECTORS}
+    return DETECTORS | others
 
 
 def _installed(point: EntryPoint) -> DetectorKind:

@@ -1,9 +1,9 @@
 """Detectors of other installed packages, which need not know anything of ours.
 
-The entry point, in the group `affectline.detectors`, names a function from the smallest face wanted, a part of
-the picture's shorter side, to the detector: a function from one picture, uint8 RGB [height, width, 3], to the
-faces in it, rows of left, top, width, height in pixels and a score from 0 to 1. A sixth number is the head's
-tilt in degrees clockwise. Its attribute `frame_scale`, where it has one, is that of `DetectorKind`.
+The entry point, in the group `affectline.detectors`, names a function from the smallest face wanted, a part
+of the picture's shorter side, to the detector: a function from one picture, uint8 RGB [height, width, 3], to
+the faces in it, rows of left, top, width, height in pixels and a score from 0 to 1. A sixth number is the
+head's tilt in degrees clockwise. Its attribute `frame_scale`, where it has one, is that of `DetectorKind`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -39,10 +39,14 @@ class InstalledDetector:
     def _faces(self, image: np.ndarray) -> list[Box]:
         check_image(image)
         rows = np.array([[*map(float, row), 0.0][:6] for row in self._find(image)], np.float64).reshape(-1, 6)
-        if not (np.isfinite(rows).all() and (rows[:, 2:4] > 0).all() and ((0 <= rows[:, 4]) & (rows[:, 4] <= 1)).all()):
+        if not (
+            np.isfinite(rows).all()
+            and (rows[:, 2:4] > 0).all()
+            and ((rows[:, 4] >= 0) & (rows[:, 4] <= 1)).all()
+        ):
             raise RunError(
-                f"The detector '{self.name}' of {self._origin} gave faces without a place, a size or a score from 0 "
-                "to 1; ask its makers."
+                f"The detector '{self.name}' of {self._origin} gave faces without a place, a size or a score "
+                "from 0 to 1; ask its makers."
             )
         left, top, width, height, scores, rolls = rows.T
         corners = np.stack([left, top, left + width, top + height], axis=1)

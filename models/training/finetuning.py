@@ -138,7 +138,7 @@ def _folds(faces: LabelledFaces, number: int, seed: int) -> np.ndarray:
 def _going_on_from(model: ModelRef, classes: Sequence[str]) -> Architecture:
     """The network of a saved model, whose body is nested as a backbone, below a head for these classes.
 
-    The head begins as the model's own for classes that it knows, calibrated, and at nothing for others.
+    The head begins as the model's own for classes that it knows, and at nothing for others.
     """
     spec = model.spec
 
@@ -184,12 +184,10 @@ def _end_of(network: keras.Model, model: ModelRef) -> tuple[ClassProbabilities, 
 def _started_head(
     logits: keras.layers.Dense, end: ClassProbabilities, classes: Sequence[str]
 ) -> list[np.ndarray]:
-    """Kernel [features, K] and bias [K] that answer as the saved model does."""
-    kernel, bias = (weights / end.temperature for weights in logits.get_weights())
+    """Kernel [features, K] and bias [K] that give the saved model's logits."""
+    kernel, bias = logits.get_weights()
     if kernel.shape[1] == 1:  # one logit for the second of two classes
         kernel, bias = np.pad(kernel, ((0, 0), (1, 0))), np.pad(bias, (1, 0))
-    if end.prior:
-        bias = bias + np.log(end.prior["assumed"]) - np.log(end.prior["training"])
     known = [end.classes.index(name) if name in end.classes else None for name in classes]
     columns = [np.zeros(len(kernel)) if at is None else kernel[:, at] for at in known]
     return [np.stack(columns, axis=1), np.array([bias.mean() if at is None else bias[at] for at in known])]
