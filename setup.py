@@ -48,11 +48,16 @@ S3 = [
 AZURE = [
     "apache-beam[azure]>=2.72,<3",  # the client of azfs://
 ]
+ONNX = [
+    "onnxruntime>=1.20",  # runs models of one's own in ONNX
+]
 TEST = [
     *TRAIN,
     *APP,
+    *ONNX,
     *DATAFLOW,
     *S3,
+    "onnx>=1.17",  # writes the networks that tests run
     "moto[server]>=5",  # S3 on loopback
     "httpx2>=2",  # asks the page's server
     "gcp-storage-emulator>=2022.6",  # Cloud Storage on loopback
@@ -102,8 +107,9 @@ setup(
         "dataflow": DATAFLOW,
         "s3": S3,
         "azure": AZURE,
+        "onnx": ONNX,
         "test": TEST,
-        "all": sorted({*TRAIN, *APP, *DATAFLOW, *S3, *AZURE, *TEST}),
+        "all": sorted({*TRAIN, *APP, *DATAFLOW, *S3, *AZURE, *ONNX, *TEST}),
     },
     entry_points={"console_scripts": ["affectline=affectline_command:main"]},
 )

@@ -19,19 +19,26 @@ class LitertNetwork:
     """
 
     def __init__(self, content: bytes) -> None:
-        """Take a .tflite file's content whose input is uint8 [N, H, W, C]; N, and others, may vary."""
+        """Take a .tflite file's content; ValueError, as soon as it is used, for one that is none."""
         self._content = content
         self._idle: list[tuple[tuple[int, ...], Any]] = []  # shape of input and interpreter, last used last
         self._lock = threading.Lock()
 
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """The output, float32, for pictures uint8 [N, H, W, C]."""
-        interpreter = self._take(pixels.shape) or self._make(pixels.shape)
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
+    def ends(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """What LiteRT says of the inputs and of the outputs."""
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_content=self._content)
+        return interpreter.get_input_details(), interpreter.get_output_details()
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """The output for an input of its type, such as uint8 pictures [N, H, W, C]; N may vary."""
+        interpreter = self._take(values.shape) or self._make(values.shape)
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
         interpreter.invoke()
         output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
         with self._lock:
-            self._idle.append((pixels.shape, interpreter))
+            self._idle.append((values.shape, interpreter))
             del self._idle[: -_KEPT_PER_CORE * core_count()]
         return output
 

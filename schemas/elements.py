@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 import pyarrow as pa
 
-from schemas.emotions import EMOTIONS
 from schemas.tables import APPEARANCE
 
 # Sampled instants: a frame with faces, a frame without, a frame that did not decode.
@@ -84,7 +83,7 @@ class Face(NamedTuple):
     w: float
     h: float
     score: float
-    raw: Sequence[float]  # in the order of EMOTIONS; nan for classes that the model does not know
+    raw: Sequence[float]  # in the order of `all_emotions`; nan for classes that the model does not know
     appearance: bytes  # coarse descriptor that tells neighbours apart; no identity
     thumbnail: bytes  # small JPEG, only at some samples so that rows stay small; else empty
 
@@ -139,7 +138,7 @@ BLOCK_COLUMNS: Final = {
             pa.field("sample", pa.int32()),
             pa.field("pts_us", pa.int64()),
             *[pa.field(name, pa.float64()) for name in ("x", "y", "w", "h", "score")],
-            pa.field("raw", pa.list_(pa.float32(), len(EMOTIONS))),
+            pa.field("raw", pa.list_(pa.float32())),
             pa.field("appearance", APPEARANCE),
             pa.field("thumbnail", pa.binary()),
         ]

@@ -22,7 +22,7 @@ class Settings:
     detector_weights: str | None = None  # a file for the detector; None: its own
     detector_sha256: str | None = None  # of that file
     min_face: float = defaults.MIN_FACE  # of the frame's shorter side
-    model: str = defaults.MODEL  # a shipped name, or the path of a .keras file
+    model: str = defaults.MODEL  # a shipped name, or the path of a file
     model_sha256: str = ""
     model_head: str | None = None  # of a file with several
     classes: tuple[str, ...] = EMOTIONS  # that the model knows, in the order of its probabilities

@@ -1,6 +1,10 @@
-"""The five Parquet tables, as explicit pyarrow schemas."""
+"""The five Parquet tables, as explicit pyarrow schemas.
+
+A model with classes beside the seven brings columns for them: after those of the seven, wherever these are.
+"""
 
 import json
+from collections.abc import Sequence
 from typing import Final
 
 import pyarrow as pa
@@ -10,10 +14,23 @@ from schemas.emotions import EMOTIONS
 SCHEMA_VERSION: Final = 2  # 2: `sar` and `stopped_after_s` in `videos`, which older files lack
 
 _F32 = pa.float32()
+_LAST: Final = EMOTIONS[-1]
 
 
 def _per_emotion(prefix: str = "") -> list[pa.Field]:
     return [pa.field(prefix + emotion, _F32) for emotion in EMOTIONS]
+
+
+def with_emotions(schema: pa.Schema, emotions: Sequence[str]) -> pa.Schema:
+    """A table's schema with columns for those of the emotions that are beside the seven."""
+    more = [name for name in emotions if name not in EMOTIONS]
+    fields: list[pa.Field] = []
+    for each in schema:
+        fields.append(each)
+        if each.name.endswith(_LAST):
+            prefix = each.name.removesuffix(_LAST)
+            fields += [pa.field(prefix + name, each.type) for name in more]
+    return pa.schema(fields, schema.metadata)
 
 
 EMOTION_LABEL: Final = pa.dictionary(pa.int8(), pa.string())
@@ -114,12 +131,12 @@ TABLES: Final = {
 }
 
 
-def with_metadata(schema: pa.Schema, config_json: str) -> pa.Schema:
+def with_metadata(schema: pa.Schema, emotions: Sequence[str], config_json: str) -> pa.Schema:
     """The schema with version, label order and run settings in the file's metadata."""
     return schema.with_metadata(
         {
             "affectline.schema_version": str(SCHEMA_VERSION),
-            "affectline.emotions": json.dumps(EMOTIONS),
+            "affectline.emotions": json.dumps(emotions),
             "affectline.config": config_json,
         }
     )

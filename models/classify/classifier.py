@@ -6,7 +6,8 @@ Keras is imported only where it really runs a model.
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
 from typing import Any, Final
@@ -14,13 +15,15 @@ from typing import Any, Final
 import numpy as np
 
 from models.classify.litert import MEMBER
+from models.classify.runtimes import WrappedNetwork, completed_keras
 from models.classify.sharpness import sharpness, soften
 from models.classify.spec import ModelRef, find_model
 from models.classify.trust import holds_numbers
+from models.classify.wrapped import unwrap
 from models.gpu import has_gpu
 from models.litert import LitertNetwork
 from models.thread_pool import thread_pool
-from schemas.emotions import EMOTIONS, emotion_columns
+from schemas.emotions import all_emotions, emotion_columns
 from schemas.errors import AffectlineError, UsageError
 
 # Batches are padded to one of a few sizes: one traced graph each, and no other ever. On a CPU larger ones
@@ -31,15 +34,34 @@ GPU_BATCH_SIZE: Final = 256  # at most; halved until it fits, and what is not fi
 
 
 def load_network(model: ModelRef) -> Any:
-    """The saved Keras model: pixels [N, input_size, input_size, channels], 0 to 255, to probabilities."""
+    """The saved Keras model: pixels [N, input_size, input_size, channels], 0 to 255, to probabilities.
+
+    Raises UsageError for a network made elsewhere that is not Keras's.
+    """
     import keras
 
     import models.classify.output  # noqa: F401 - registers the output layer that the file names
 
+    if model.spec.wrapped:
+        with _of_model(model):
+            return completed_keras(unwrap(model.read()))
     network = keras.models.load_model(model.path, compile=False, safe_mode=True)
     if model.head is None:
         return network
     return keras.Model(network.input, network.get_layer(model.head).output, name=network.name)
+
+
+@contextmanager
+def _of_model(model: ModelRef) -> Iterator[None]:
+    """Around what is done with a network made elsewhere: says of which model an error is."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"The model '{model.name}' cannot be used: {_lower_first(str(error))}") from error
+
+
+def _lower_first(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:] if sentence.startswith("It") else sentence
 
 
 # One full batch, uint8 [N, H, W, C], to probabilities float32 [N, K]; may be called from several threads.
@@ -80,11 +102,24 @@ def _litert_run(content: bytes, columns: tuple[int, int]) -> _Run:
     return lambda pixels: network(pixels)[:, slice(*columns)]
 
 
+def _wrapped_run(model: ModelRef, content: bytes) -> tuple[_Run, int | None]:
+    """How a network made elsewhere is run, and the only number of faces that it takes at a time, if any."""
+    with _of_model(model):
+        network = WrappedNetwork(unwrap(content))
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        with _of_model(model):
+            return network(pixels)
+
+    return run, network.batch
+
+
 class Classifier:
     """A loaded `model`, described by its `spec`.
 
     `batch_sizes` are those it computes. On a CPU it runs the file's LiteRT form where there is one; on a GPU
-    all layers but the last two compute in half precision, with float32 weights.
+    all layers but the last two compute in half precision, with float32 weights. A network made elsewhere
+    runs in its own form.
     """
 
     def __init__(self, model: ModelRef, batch_size: int = GPU_BATCH_SIZE) -> None:
@@ -96,13 +131,15 @@ class Classifier:
         self.model, self.spec = model, model.spec
         spec = model.spec
         self._shape = (spec.input_size, spec.input_size, spec.channels)
-        self._on_gpu = has_gpu()
+        self._on_gpu = has_gpu() and spec.wrapped is None
         self.batch_sizes: tuple[int, ...] = (batch_size,) if self._on_gpu else CPU_BATCH_SIZES
-        self._run = (
-            _litert_run(content, spec.litert)
-            if spec.litert and not self._on_gpu
-            else _keras_run(model, self._on_gpu)
-        )
+        if spec.wrapped:
+            self._run, only = _wrapped_run(model, content)
+            self.batch_sizes = (only,) if only else CPU_BATCH_SIZES
+        elif spec.litert and not self._on_gpu:
+            self._run = _litert_run(content, spec.litert)
+        else:
+            self._run = _keras_run(model, self._on_gpu)
 
     def warm_up(self) -> None:
         """Compute a batch of each size, so that none has to be traced later; on a GPU find one that fits."""
@@ -163,18 +200,18 @@ class Classifier:
         return self._run(padded)[: len(batch)]
 
     def predict_emotions(self, crops: np.ndarray) -> np.ndarray:
-        """As `predict`, with one column for each of the seven emotions, whichever the model knows.
+        """As `predict`, with a column for each of the seven, whichever the model knows, and for its others.
 
         crops: uint8 [N, input_size, input_size, channels], N >= 0.
 
-        Returns float32 [N, 7] in the order of EMOTIONS: nan for a class that the model does not know
-        (unknown is not absent), the others sum to 1. Raises ValueError as `predict` does, and when the
-        model itself gives no number.
+        Returns float32 [N, 7 or more] in the order of `all_emotions`: nan for a class that the model does
+        not know (unknown is not absent), the others sum to 1. Raises ValueError as `predict` does, and when
+        the model itself gives no number.
         """
         probabilities = self.predict(crops)
         if not np.isfinite(probabilities).all():
             raise ValueError(f"The model '{self.model.name}' gives no numbers for a face; train it again.")
-        emotions = np.full((len(crops), len(EMOTIONS)), np.nan, dtype=np.float32)
+        emotions = np.full((len(crops), len(all_emotions(self.spec.classes))), np.nan, dtype=np.float32)
         emotions[:, emotion_columns(self.spec.classes)] = probabilities
         return emotions
 
@@ -194,7 +231,7 @@ def compute_in_half(model: Any) -> None:
 
 
 def load_classifier(name_or_path: str, batch_size: int = GPU_BATCH_SIZE) -> Classifier:
-    """Load a saved model by the name of its weights in the package, or from a .keras file.
+    """Load a saved model by the name of its weights in the package, or from its file.
 
     batch_size: on a GPU, the most faces computed at a time. Raises UsageError as `find_model` does.
     """
@@ -221,7 +258,10 @@ def check_model(model: ModelRef) -> None:
         with warnings.catch_warnings():
             # Keras leaves layers untrained that the file has no weights for, and only warns.
             warnings.filterwarnings("error", "Skipping nested container", UserWarning)
-            numbers = holds_numbers(model.read()) and np.isfinite(Classifier(model).predict(noise)).all()
+            content = model.read()
+            numbers = (spec.wrapped is not None or holds_numbers(content)) and np.isfinite(
+                Classifier(model).predict(noise)
+            ).all()
     except AffectlineError:
         raise
     except _LOADING_ERRORS as error:

@@ -4,6 +4,7 @@ A Keras file names classes and functions, which loading builds and calls. Keras'
 code in it; what is left are classes of Keras that read other files or reach for the network.
 """
 
+import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from io import BytesIO
@@ -32,9 +33,42 @@ _RUN_CODE_OR_READ_FILES: Final = frozenset(
 _NO_CLASSES: Final = frozenset(("__keras_tensor__", "__numpy__", "__tensor__", "__ellipsis__", "__slice__"))
 
 
+def keras_config(content: bytes) -> Mapping[str, Any]:
+    """What a `.keras` file asks to be built; BadZipFile, KeyError or ValueError when it cannot be read."""
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        config: Mapping[str, Any] = json.loads(archive.read(CONFIG))
+    return config
+
+
+def h5_config(content: bytes) -> Mapping[str, Any]:
+    """The same of an HDF5 file that Keras saved; OSError, KeyError or ValueError when it cannot be read."""
+    import h5py
+
+    with h5py.File(BytesIO(content), "r") as file:
+        config: Mapping[str, Any] = json.loads(file.attrs["model_config"])
+    return config
+
+
 def unknown_classes(config: Mapping[str, Any]) -> list[str]:
     """What a Keras file's `config.json` asks to be built that is neither Keras's own arithmetic nor ours."""
     return sorted({str(found["class_name"]) for found in _objects(config) if not _is_known(found)})
+
+
+def unknown_names(config: Mapping[str, Any]) -> list[str]:
+    """The same of an HDF5 file, which names classes without the module that they are of.
+
+    Keras looks such names up among its own, and those registered with it.
+    """
+    import keras
+
+    own = (keras, keras.layers, keras.initializers, keras.models, keras.regularizers)
+    names = {str(found["class_name"]) for found in _objects(config)}
+    # As Keras 2 and 3 call a network.
+    return sorted(
+        name
+        for name in names - _NO_CLASSES - {"Functional"}
+        if name in _RUN_CODE_OR_READ_FILES or not any(hasattr(module, name) for module in own)
+    )
 
 
 def _objects(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -5,14 +5,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Final
 
 from models.detectors.boxes import Box, Detector, FaceFrame
+from models.entry_points import DETECTORS as INSTALLED
+from models.entry_points import brought, origin
 from schemas import defaults
 from schemas.errors import UsageError
 
-__all__ = ["DETECTORS", "Box", "Detector", "DetectorKind", "FaceFrame", "make_detector"]
+__all__ = [
+    "DETECTORS",
+    "Box",
+    "Detector",
+    "DetectorKind",
+    "FaceFrame",
+    "all_detectors",
+    "get_detector",
+    "make_detector",
+]
 
 
 @dataclass(frozen=True)
@@ -24,12 +36,14 @@ class DetectorKind:
         a hundredth of a side.
     takes_weights: whether it runs on a file of weights that a user may give, fetched once otherwise.
     load: from the smallest face, the frame's scale and that file to the detector.
+    origin: the installed package that brings it, with its version; "" for our own.
     """
 
     name: str
     frame_scale: float
     takes_weights: bool
     load: Callable[[float, float, Path | None], Detector]
+    origin: str = ""
 
 
 def _mtcnn(min_face: float, frame_scale: float, _weights: Path | None) -> Detector:
@@ -60,11 +74,27 @@ DETECTORS: Final = {
 }
 
 
+def all_detectors() -> dict[str, DetectorKind]:
+    """Every detector by name: ours, then those of other installed packages."""
+    others = {name: _installed(point) for name, point in brought(INSTALLED).items() if name not in DETECTORS}
+    return DETECTORS | others
+
+
+def _installed(point: EntryPoint) -> DetectorKind:
+    def load(min_face: float, _frame_scale: float, _weights: Path | None) -> Detector:
+        from models.detectors.installed import InstalledDetector
+
+        return InstalledDetector(point, min_face)
+
+    return DetectorKind(point.name, 1.0, takes_weights=False, load=load, origin=origin(point))
+
+
 def get_detector(name: str) -> DetectorKind:
     """The detector of that name; UsageError, listing the known ones, when there is none."""
-    if name not in DETECTORS:
-        raise UsageError(f"There is no detector '{name}'; choose one of {', '.join(DETECTORS)}.")
-    return DETECTORS[name]
+    known = DETECTORS if name in DETECTORS else all_detectors()
+    if name not in known:
+        raise UsageError(f"There is no detector '{name}'; choose one of {', '.join(known)}.")
+    return known[name]
 
 
 def make_detector(
@@ -73,7 +103,7 @@ def make_detector(
     """Load a detector, ready to use.
 
     Args:
-        name: one of DETECTORS.
+        name: one of DETECTORS, or of an installed package.
         min_face: the smallest face wanted, longer side of its box, as a fraction (0 to 1) of the
             picture's shorter side. Smaller faces are dropped; a larger value makes detection faster.
         weights: a file for a detector that takes one; without it the published weights are downloaded

@@ -4,7 +4,8 @@ from typing import Any
 
 from models.architectures.registry import ARCHITECTURES, build_at_random
 from models.classify.classifier import load_network
-from models.classify.spec import ModelRef, find_model, shipped_weights
+from models.classify.spec import ModelRef, find_model, installed_models, is_saved, shipped_weights
+from models.entry_points import MODELS, brought, origin
 from models.inspect.data_sets import LEARNED_FROM
 from models.inspect.text_table import format_table
 from schemas.emotions import EMOTIONS
@@ -12,12 +13,12 @@ from schemas.errors import UsageError
 
 
 def catalogue() -> list[dict[str, Any]]:
-    """One entry an architecture, ready for JSON.
+    """One entry an architecture, then one a model of other installed packages, ready for JSON.
 
-    Keys: name, parameters, trainable_parameters, input_shape ([height, width, channels]), classes (names,
-    in the order of the probabilities), weights (those in the package, none to several: name, file,
-    input_shape, data and terms, what they learned from and what its makers allow), source (the reference
-    system, see docs/models.md).
+    Keys: name, parameters and trainable_parameters (None for those of other packages), input_shape ([height,
+    width, channels]), classes (names, in the order of the probabilities), weights (those in the package, none
+    to several: name, file, input_shape, data and terms, what they learned from and what its makers allow),
+    source (the reference system, see docs/models.md; or the other package).
     """
     shipped = [find_model(name) for name in shipped_weights()]
     return [
@@ -31,7 +32,22 @@ def catalogue() -> list[dict[str, Any]]:
             "source": architecture.source,
         }
         for architecture in ARCHITECTURES.values()
-    ]
+    ] + [_installed(find_model(name)) for name in installed_models()]
+
+
+def _installed(model: ModelRef) -> dict[str, Any]:
+    spec = model.spec
+    shape = [spec.input_size, spec.input_size, spec.channels]
+    weights = {"name": model.name, "file": model.path.name, "input_shape": shape, "data": [], "terms": ""}
+    return {
+        "name": model.name,
+        "parameters": None,
+        "trainable_parameters": None,
+        "input_shape": shape,
+        "classes": list(spec.classes),
+        "weights": [weights],
+        "source": origin(brought(MODELS)[model.name]),
+    }
 
 
 def _weights(model: ModelRef) -> dict[str, Any]:
@@ -53,8 +69,8 @@ def as_text(entries: list[dict[str, Any]]) -> str:
         rows.append(
             (
                 entry["name"],
-                f"{entry['parameters']:,}",
-                f"{entry['trainable_parameters']:,}",
+                _counted(entry["parameters"]),
+                _counted(entry["trainable_parameters"]),
                 "x".join(map(str, entry["input_shape"])),
                 "all seven" if every else ", ".join(entry["classes"]),
                 ", ".join(weights["name"] for weights in entry["weights"]) or "none",
@@ -64,16 +80,20 @@ def as_text(entries: list[dict[str, Any]]) -> str:
     return "\n".join(format_table(rows, numbers=(1, 2)))
 
 
+def _counted(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
+
+
 def network_of(name: str) -> Any:
     """The Keras model of an architecture, untrained, or of a saved model.
 
-    name: of an architecture or of weights in the package, or a path ending in .keras.
+    name: of an architecture or of a saved model, or a path.
 
     Raises UsageError when there is no such model or the file is not one of ours.
     """
-    if name.endswith(".keras") or name in shipped_weights():
+    if is_saved(name):
         return load_network(find_model(name))
     if name not in ARCHITECTURES:
         choices = ", ".join([*ARCHITECTURES, *shipped_weights()])
-        raise UsageError(f"There is no model '{name}'; choose {choices}, or the path of a .keras file.")
+        raise UsageError(f"There is no model '{name}'; choose {choices}, or the path of a model's file.")
     return build_at_random(ARCHITECTURES[name])

@@ -1,18 +1,22 @@
 """Calibration of a trained model on pictures it was not trained on: temperature, prior, sharpness."""
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import cv2
 import keras
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from models.classify.output import ClassProbabilities
 from models.classify.prior import flattened_prior
+from models.classify.runtimes import WrappedNetwork
 from models.classify.sharpness import Softening, sharpness, soften
+from models.classify.wrapped import COLOURS, Wrapped
 from models.training.batches import batches
 from models.training.data import (
     HELD_OUT,
@@ -22,7 +26,9 @@ from models.training.data import (
     held_out_rows,
     soft_targets,
 )
+from models.training.datasets import measured_usage, read_usage
 from models.training.training import fit_temperature
+from schemas.errors import UsageError
 
 _BATCH: Final = 256  # pictures a step
 _STEEPEST: Final = 10.0  # slope of a softening: anything above says nothing of a face a little blurred
@@ -87,14 +93,9 @@ def recalibrate(
     if (np.asarray(prior) <= 0).any():
         raise ValueError("Every class needs a share above 0 in the training data's prior.")
     network = keras.Model(model.input, head.input)
-    # Each way to be unsharp has its part of the pictures: as many in all as there are sharp ones.
-    parts = [np.arange(start, len(pictures), len(_DEGRADATIONS)) for start in range(len(_DEGRADATIONS))]
-    rows = np.concatenate([np.arange(len(pictures)), *parts])
-    unsharp = [change(pictures[part]) for change, part in zip(_DEGRADATIONS, parts, strict=True)]
-    versions = np.concatenate([pictures, *unsharp])
-    logits = network.predict(batches(_BATCH, versions), verbose=0)
-    temperature = fit_temperature(logits[: len(pictures)], truth)
-    softening = fit_softening(softmax(logits / temperature, axis=1), sharpness(versions), truth[rows])
+    temperature, softening = fit_calibration(
+        lambda versions: network.predict(batches(_BATCH, versions), verbose=0), pictures, truth
+    )
     settings = head.get_config() | {
         "temperature": temperature,
         "prior": {
@@ -104,6 +105,55 @@ def recalibrate(
         "softening": asdict(softening),
     }
     return keras.Model(model.input, ClassProbabilities(**settings)(head.input), name=model.name)
+
+
+def fit_calibration(
+    logits_of: Callable[[np.ndarray], np.ndarray], pictures: np.ndarray, truth: np.ndarray
+) -> tuple[float, Softening]:
+    """The temperature and the softening of a network, as `recalibrate` describes them.
+
+    logits_of: from pictures, uint8 [N, H, W, C], to float [N, K]. truth: int [N], the class of each picture.
+    """
+    # Each way to be unsharp has its part of the pictures: as many in all as there are sharp ones.
+    parts = [np.arange(start, len(pictures), len(_DEGRADATIONS)) for start in range(len(_DEGRADATIONS))]
+    rows = np.concatenate([np.arange(len(pictures)), *parts])
+    unsharp = [change(pictures[part]) for change, part in zip(_DEGRADATIONS, parts, strict=True) if len(part)]
+    versions = np.concatenate([pictures, *unsharp])
+    logits = logits_of(versions)
+    temperature = fit_temperature(logits[: len(pictures)], truth)
+    return temperature, fit_softening(softmax(logits / temperature, axis=1), sharpness(versions), truth[rows])
+
+
+def calibrate_wrapped(wrapped: Wrapped, data: Path) -> tuple[Wrapped, float, float]:
+    """A network made elsewhere, calibrated on labelled pictures that it did not learn from.
+
+    Returns it with its log loss on them before and after. Raises UsageError for data without pictures of its
+    classes, and as `WrappedNetwork` does.
+    """
+    said = replace(wrapped.description, temperature=1.0, softening=None)
+    part = measured_usage(data)
+    faces = read_usage(data, part, said.size, COLOURS[said.colour], classes=said.classes)
+    truth, known = hard_labels(faces, "fer2013", said.classes)
+    if not known.any():
+        raise UsageError(f"'{data}' has no picture of {' or '.join(said.classes)}; give some of each.")
+    network = WrappedNetwork(replace(wrapped, description=said))
+    pictures, truth = faces.images[known], truth[known]
+
+    def logits_of(versions: np.ndarray) -> np.ndarray:
+        size = network.batch or _BATCH
+        padded = np.concatenate([versions, np.zeros((-len(versions) % size, *versions.shape[1:]), np.uint8)])
+        parts = [network.logits(padded[at : at + size]) for at in range(0, len(padded), size)]
+        logits: np.ndarray = np.concatenate(parts)[: len(versions)]
+        return logits
+
+    temperature, softening = fit_calibration(logits_of, pictures, truth)
+    logits = logits_of(pictures)
+    before, after = (
+        float(-log_softmax(logits / each, axis=1)[np.arange(len(truth)), truth].mean())
+        for each in (1.0, temperature)
+    )
+    described = replace(said, temperature=temperature, softening=softening)
+    return replace(wrapped, description=described), before, after
 
 
 def fit_softening(probabilities: np.ndarray, sharp: np.ndarray, truth: np.ndarray) -> Softening:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.emotions import EMOTIONS, canonical_emotion, emotion_columns
+from schemas.emotions import EMOTIONS, all_emotions, class_name
 from schemas.errors import UsageError
 
 WHOLE: Final = "all"  # the usage of data that is not split
@@ -24,22 +24,26 @@ class LabelledFaces:
     """N labelled faces, in the order of the data they come from.
 
     images: uint8 [N, H, W, 1], grey, or [N, H, W, 3], RGB; FER2013's own are [N, 48, 48, 1].
-    fer2013: int64 [N], index into EMOTIONS of the label that FER2013 gives, or another data set.
+    fer2013: int64 [N], index into `emotions` of the label that FER2013 gives, or another data set.
     votes: float32 [N, 7], FER+ votes for each of EMOTIONS; a row of zeros where no tagger saw any.
     ids: str [N], what the data set calls each picture.
+    emotions: the seven, then those classes of the data set that are beside them.
     """
 
     images: np.ndarray
     fer2013: np.ndarray
     votes: np.ndarray
     ids: np.ndarray
+    emotions: tuple[str, ...] = EMOTIONS
 
     def __len__(self) -> int:
         return len(self.images)
 
     def take(self, rows: np.ndarray) -> "LabelledFaces":
         """The faces at these positions, or where this mask holds."""
-        return LabelledFaces(self.images[rows], self.fer2013[rows], self.votes[rows], self.ids[rows])
+        return LabelledFaces(
+            self.images[rows], self.fer2013[rows], self.votes[rows], self.ids[rows], self.emotions
+        )
 
     def without(self, others: Iterable["LabelledFaces"]) -> "LabelledFaces":
         """Less the faces whose very picture is in one of the others."""
@@ -60,12 +64,14 @@ class LabelledFaces:
         return classes
 
 
-def read_parquet(path: Path, usage: str, size: int = 48, channels: int = 1) -> LabelledFaces:
+def read_parquet(
+    path: Path, usage: str, size: int = 48, channels: int = 1, classes: Sequence[str] | None = EMOTIONS
+) -> LabelledFaces:
     """The faces of one usage (such as Training or PublicTest) of a Parquet file, fitted by `fit_picture`.
 
     The file has the columns image (an encoded picture of any size) and label, or fer2013_label; perhaps
     usage, image_id, and FER+'s vote counts ferplus_CLASS for each of EMOTIONS. Without usage all of it is
-    one part, "all".
+    one part, "all". classes: those that labels may name beside the seven; None: any.
 
     Raises UsageError when the file has other columns, no such usage, or a picture or a label that cannot
     be read, naming it.
@@ -80,6 +86,8 @@ def read_parquet(path: Path, usage: str, size: int = 48, channels: int = 1) -> L
     label = _label_column(names)
     table = pq.read_table(path, columns=["image", label, *votes, *ids], filters=rows)
     called = table["image_id"].to_pylist() if ids else range(len(table))
+    named = [_class_named(label, path, classes) for label in table[label].to_pylist()]
+    emotions = all_emotions(sorted({*named}))
     return LabelledFaces(
         images=np.stack(
             [
@@ -87,11 +95,12 @@ def read_parquet(path: Path, usage: str, size: int = 48, channels: int = 1) -> L
                 for data, name in zip(table["image"].to_pylist(), called, strict=True)
             ]
         ),
-        fer2013=np.array([_class_index(label, path) for label in table[label].to_pylist()], np.int64),
+        fer2013=np.array([emotions.index(name) for name in named], np.int64),
         votes=np.stack([table[name].to_numpy() for name in votes], axis=1).astype(np.float32)
         if votes
         else np.zeros((len(table), len(EMOTIONS)), np.float32),
         ids=np.array([str(name) for name in called]),
+        emotions=emotions,
     )
 
 
@@ -113,13 +122,24 @@ def _label_column(names: Sequence[str]) -> str:
     return "fer2013_label" if "fer2013_label" in names else "label"
 
 
-def _class_index(label: str, path: Path) -> int:
+def known_class(name: str, classes: Sequence[str] | None) -> str:
+    """The name of a class; ValueError for one that is not known.
+
+    classes: those that are known beside the seven; None: any.
+    """
+    named = class_name(name)
+    if classes is not None and named not in all_emotions(classes):
+        raise ValueError(f"'{name}' is not one of the classes {', '.join(all_emotions(classes))}.")
+    return named
+
+
+def _class_named(label: str, path: Path, classes: Sequence[str] | None) -> str:
     try:
-        return EMOTIONS.index(canonical_emotion(label))
+        return known_class(label, classes)
     except ValueError as error:
         raise UsageError(
-            f"'{path}' has a label '{label}', which is none of {', '.join(EMOTIONS)}; rename it or leave "
-            "its pictures out."
+            f"'{path}' has a label '{label}', which is none of {', '.join(all_emotions(classes or ()))}; "
+            "rename it or leave its pictures out."
         ) from error
 
 
@@ -179,16 +199,20 @@ def soft_targets(faces: LabelledFaces, labels: str) -> tuple[np.ndarray, np.ndar
     labels: "ferplus" (shares of the votes), "fer2013" (that label alone) or "both" (the mean of
         the two, since each corrects some of the other's noise).
 
-    Returns float32 [N, 7] rows that sum to 1, and bool [N]: False where the labels asked for are
-    missing. A face that FER+ taggers mostly put outside the seven classes counts as missing too.
+    Data without any votes counts by its own labels, whatever is asked for.
+
+    Returns float32 [N, K] rows that sum to 1, in the order of `faces.emotions`, and bool [N]: False where
+    the labels asked for are missing. A face that FER+ taggers mostly put outside the seven classes counts
+    as missing too.
     """
-    one_hot = np.eye(len(EMOTIONS), dtype=np.float32)[faces.fer2013]
+    one_hot = np.eye(len(faces.emotions), dtype=np.float32)[faces.fer2013]
     everyone = np.ones(len(faces), dtype=bool)
-    if labels == "fer2013":
+    if labels == "fer2013" or not faces.votes.any():
         return one_hot, everyone
     total = faces.votes.sum(axis=1, keepdims=True)
     voted = total[:, 0] >= _MIN_VOTES
-    shares = faces.votes / np.maximum(total, 1)
+    shares = np.zeros_like(one_hot)
+    shares[:, : len(EMOTIONS)] = faces.votes / np.maximum(total, 1)
     if labels == "ferplus":
         return shares, voted
     if labels == "both":
@@ -201,14 +225,16 @@ def targets_for(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a model of these classes should answer for each face, and which faces are for it.
 
-    labels: as for `soft_targets`. classes: some or all of EMOTIONS.
+    labels: as for `soft_targets`. classes: of the seven, or beside them.
 
     Returns float32 [N, len(classes)] rows that sum to 1, and bool [N]: False where the labels asked for
     are missing, or say another class than the model knows. Raises UsageError for unknown labels, and
     when no face is left.
     """
     targets, known = soft_targets(faces, labels)
-    chosen = targets[:, emotion_columns(classes)]
+    present = [place for place, name in enumerate(classes) if name in faces.emotions]
+    chosen = np.zeros((len(faces), len(classes)), np.float32)
+    chosen[:, present] = targets[:, [faces.emotions.index(classes[place]) for place in present]]
     known = known & (chosen.max(axis=1) == targets.max(axis=1))
     if not known.any():
         raise UsageError(
@@ -228,11 +254,10 @@ def hard_labels(
     Returns int64 [N], indexes into `classes`, and bool [N]: False where the class is not known, or none
     of `classes`.
     """
-    if labels == "fer2013" or (labels == "both" and not faces.agreed.any()):
+    if labels == "fer2013" or not faces.votes.any() or (labels == "both" and not faces.agreed.any()):
         emotion, known = faces.fer2013, np.ones(len(faces), dtype=bool)
     else:
         emotion, known = faces.ferplus, faces.agreed
-    place = np.full(len(EMOTIONS), -1)
-    place[emotion_columns(classes)] = range(len(classes))
-    truth = place[emotion]
+    places = [classes.index(name) if name in classes else -1 for name in faces.emotions]
+    truth = np.array(places)[emotion]
     return truth, known & (truth >= 0)

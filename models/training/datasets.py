@@ -14,8 +14,15 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from models.training.data import WHOLE, LabelledFaces, fit_picture, parquet_usages, read_parquet
-from schemas.emotions import EMOTIONS, canonical_emotion
+from models.training.data import (
+    WHOLE,
+    LabelledFaces,
+    fit_picture,
+    known_class,
+    parquet_usages,
+    read_parquet,
+)
+from schemas.emotions import EMOTIONS, all_emotions, canonical_emotion
 from schemas.errors import UsageError
 
 # What the parts of a data set are called, in the order in which they are looked for.
@@ -53,10 +60,18 @@ def measured_usage(path: Path) -> str:
     return _first((*_TEST, *_VALIDATION), usages) or usages[0]
 
 
-def read_usage(path: Path, usage: str, size: int, channels: int, votes: Path | None = None) -> LabelledFaces:
+def read_usage(
+    path: Path,
+    usage: str,
+    size: int,
+    channels: int,
+    votes: Path | None = None,
+    classes: Sequence[str] | None = EMOTIONS,
+) -> LabelledFaces:
     """One part of a data set, with pictures of size x size and 1 (grey) or 3 (RGB) channels.
 
     votes: FER+'s file for a fer2013.csv; fer2013new.csv beside it when None, no votes without any.
+    classes: those that the data may have beside the seven; None: any.
 
     Raises UsageError when there is no such part, or a file, a class or a picture in it that cannot be
     read, naming it.
@@ -67,15 +82,21 @@ def read_usage(path: Path, usage: str, size: int, channels: int, votes: Path | N
     if votes is not None and path.suffix.lower() != ".csv":
         raise UsageError(f"FER+ votes from '{votes}' belong to a fer2013.csv, not to '{path}'.")
     if path.is_dir():
-        return _read_folder(path if usage == WHOLE else path / usage, size, channels)
+        return _read_folder(path if usage == WHOLE else path / usage, size, channels, classes)
     if path.suffix.lower() == ".csv":
         faces = _read_fer2013_csv(path, usage, votes)
         pictures = np.stack([fit_picture(image, size, channels) for image in faces.images])
         return replace(faces, images=pictures)
-    return read_parquet(path, usage, size, channels)
+    return read_parquet(path, usage, size, channels, classes)
 
 
-def read_splits(path: Path, size: int, channels: int, votes: Path | None = None) -> Splits:
+def read_splits(
+    path: Path,
+    size: int,
+    channels: int,
+    votes: Path | None = None,
+    classes: Sequence[str] | None = EMOTIONS,
+) -> Splits:
     """A data set as training uses it; pictures that are also in another part are not trained on.
 
     FER2013 repeats 269 training pictures in PublicTest; a figure measured there would flatter a model
@@ -87,10 +108,10 @@ def read_splits(path: Path, size: int, channels: int, votes: Path | None = None)
         raise UsageError(f"'{path}' has no part to train on; it has {', '.join(usages)}.")
 
     def read(usage: str | None) -> LabelledFaces | None:
-        return None if usage is None else read_usage(path, usage, size, channels, votes)
+        return None if usage is None else read_usage(path, usage, size, channels, votes, classes)
 
     validation, test = read(_first(_VALIDATION, usages)), read(_first(_TEST, usages))
-    faces = read_usage(path, training, size, channels, votes)
+    faces = read_usage(path, training, size, channels, votes, classes)
     return Splits(faces.without([part for part in (validation, test) if part]), validation, test)
 
 
@@ -102,15 +123,16 @@ def _folders(path: Path) -> list[Path]:
     return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _read_folder(path: Path, size: int, channels: int) -> LabelledFaces:
+def _read_folder(path: Path, size: int, channels: int, classes: Sequence[str] | None) -> LabelledFaces:
     """Pictures by class; two spellings of one class may stand side by side."""
     pictures, labels, names = [], [], []
     for folder in _folders(path):
         try:
-            label = EMOTIONS.index(canonical_emotion(folder.name))
+            label = known_class(folder.name, classes)
         except ValueError as error:
             raise UsageError(
-                f"The folder '{folder}' is named after none of the classes {', '.join(EMOTIONS)}; "
+                f"The folder '{folder}' is named after none of the classes "
+                f"{', '.join(all_emotions(classes or ()))}; "
                 "rename it or move it away."
             ) from error
         for file in sorted(folder.iterdir()):
@@ -121,7 +143,9 @@ def _read_folder(path: Path, size: int, channels: int) -> LabelledFaces:
     if not pictures:
         raise UsageError(f"'{path}' holds no pictures in folders named after classes, such as happy/1.png.")
     votes = np.zeros((len(labels), len(EMOTIONS)), np.float32)
-    return LabelledFaces(np.stack(pictures), np.array(labels, np.int64), votes, np.array(names))
+    emotions = all_emotions(sorted({*labels}))
+    truth = np.array([emotions.index(label) for label in labels], np.int64)
+    return LabelledFaces(np.stack(pictures), truth, votes, np.array(names), emotions)
 
 
 def _read_picture(file: Path) -> np.ndarray:

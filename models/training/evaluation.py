@@ -27,7 +27,7 @@ from models.classify.spec import find_model
 from models.training.charts import draw_confusion, draw_reliability
 from models.training.data import LabelledFaces, hard_labels
 from models.training.datasets import measured_usage, read_usage
-from schemas.emotions import EMOTIONS
+from schemas.emotions import EMOTIONS, all_emotions
 from schemas.errors import UsageError
 
 # The columns of the table that sets models side by side.
@@ -116,8 +116,9 @@ def evaluate_all(
     """
     models = [find_model(name) for name in names]
     part = usage or measured_usage(data)
+    classes = [name for model in models for name in model.spec.classes]
     faces = {
-        shape: read_usage(data, part, *shape, votes)
+        shape: read_usage(data, part, *shape, votes, classes)
         for shape in {(model.spec.input_size, model.spec.channels) for model in models}
     }
     measured = []
@@ -231,7 +232,8 @@ def predictions(measured: Sequence[Measurement]) -> pd.DataFrame:
     predicted, and the probability of each class that any of the models knows.
     """
     kinds = list(dict.fromkeys(f"true_{each.labels}" for each in measured))
-    classes = [name for name in EMOTIONS if any(name in each.classes for each in measured)]
+    known = dict.fromkeys(name for each in measured for name in each.classes)
+    classes = [name for name in all_emotions([*known]) if name in known]
     tables = []
     for model, of_model in groupby(measured, key=lambda each: each.model):
         table = pd.DataFrame()

@@ -21,6 +21,8 @@ def changed_recipe(
     Phase, pairs of a phase's name (None: every phase) and a value, later ones winning. class_boosts: by
     class, beside the recipe's own.
 
+    A phase that is given fewer epochs than its warm-up warms up for half of them.
+
     Raises UsageError for a phase that the recipe does not have.
     """
     changed = recipe.phases
@@ -33,6 +35,11 @@ def changed_recipe(
             changed = tuple(
                 replace(phase, **{field: value}) if name in (None, phase.name) else phase for phase in changed
             )
+    if not phases.get("warmup_epochs"):
+        changed = tuple(
+            replace(phase, warmup_epochs=phase.epochs / 2) if phase.warmup_epochs >= phase.epochs else phase
+            for phase in changed
+        )
     return replace(
         recipe,
         phases=changed,

@@ -17,6 +17,7 @@ from models.architectures.spec import Architecture, Recipe
 from models.classify.classifier import load_classifier
 from models.classify.output import ClassProbabilities
 from models.classify.prior import flattened_prior
+from models.classify.sharpness import Softening
 from models.training.augmentation import augmentation
 from models.training.batches import batches
 from models.training.charts import draw_counts, draw_curves, draw_grid
@@ -35,7 +36,8 @@ class TrainingConfig:
     """All that decides a training run: the same values on the same machine give the same model.
 
     data, votes: paths, see `models.datasets`. backbone_weights: "imagenet", "none" or a path; None for
-    the architecture's own choice.
+    the architecture's own choice. start: SHA-256 of the saved model that training goes on from; None where
+    it begins anew.
     """
 
     model: str
@@ -44,6 +46,7 @@ class TrainingConfig:
     recipe: Recipe
     votes: str | None = None
     backbone_weights: str | None = None
+    start: str | None = None
 
 
 def train(config: TrainingConfig, out: Path) -> Path:
@@ -63,13 +66,33 @@ def train(config: TrainingConfig, out: Path) -> Path:
         if architecture.backbone_weights is None:
             raise UsageError(f"The model '{config.model}' has no backbone; leave the backbone's weights out.")
         architecture = replace(architecture, backbone_weights=config.backbone_weights)
-    check_recipe(recipe)
     data, votes = Path(config.data), Path(config.votes) if config.votes else None
     splits = read_splits(data, architecture.input_size, architecture.channels, votes)
     faces, held_out = splits.training, splits.validation
     if held_out is None:
         chosen = held_out_rows(faces.images, recipe.validation_fraction)
         faces, held_out = faces.take(~chosen), faces.take(chosen)
+    parts = {"training": faces, "validation": held_out}
+    if splits.test is not None:
+        parts["test"] = splits.test
+    return train_on(parts, architecture, config, out)
+
+
+def train_on(
+    parts: Mapping[str, LabelledFaces],
+    architecture: Architecture,
+    config: TrainingConfig,
+    out: Path,
+    softening: Softening | None = None,
+) -> Path:
+    """As `train`, on faces that were read and divided before.
+
+    parts: "training", "validation", and perhaps "test". softening: what the saved model's confidence loses
+    where a face is not sharp.
+    """
+    recipe, data = config.recipe, Path(config.data)
+    check_recipe(recipe)
+    faces, held_out, test = parts["training"], parts["validation"], parts.get("test")
     fitted = _examples(faces, recipe, architecture)
     checked = _examples(held_out, recipe, architecture)
     _claim_folder(out, config)
@@ -77,9 +100,6 @@ def train(config: TrainingConfig, out: Path) -> Path:
     if (out / "evaluation" / "evaluation.json").exists():
         return model_path
 
-    parts = {"training": faces, "validation": held_out}
-    if splits.test is not None:
-        parts["test"] = splits.test
     _write_counts(parts, recipe, architecture, out)
     _write_grid(fitted, config, architecture, out)
     network = fit(architecture, recipe, fitted, checked, config.seed, out)
@@ -88,12 +108,14 @@ def train(config: TrainingConfig, out: Path) -> Path:
     logits = with_class_logits(network).predict(batches(recipe.batch_size, held_out.images[known]), verbose=0)
     temperature = fit_temperature(logits, truth[known])
     prior = training_prior(fitted.targets, recipe, architecture)
-    calibrated(network, architecture, temperature, prior).save(model_path)
+    calibrated(network, architecture, temperature, prior, softening=softening).save(model_path)
 
     classifier = load_classifier(str(model_path))
     measured = evaluate(classifier, config.model, held_out, "validation")
-    if splits.test is not None:
-        measured += evaluate(classifier, config.model, splits.test, measured_usage(data))
+    if test is not None:
+        measured += evaluate(
+            classifier, config.model, test, "held-out" if config.start else measured_usage(data)
+        )
     write_evaluation(measured, out / "evaluation")
     return model_path
 
@@ -142,11 +164,13 @@ def calibrated(
     temperature: float,
     prior: np.ndarray | None = None,
     joined: Mapping[str, float] | None = None,
+    softening: Softening | None = None,
 ) -> keras.Model:
     """The model to save: raw pixels [N, H, W, C], 0 to 255, to probabilities [N, K]. Shares the weights.
 
     prior: float [K], the shares of the classes in its training, which the probabilities then assume.
-    joined: how heads were joined into this one, for the file to tell.
+    joined: how heads were joined into this one, for the file to tell. softening: what confidence loses
+    where a face is not sharp.
     """
     shares = None if prior is None else {"training": prior.tolist(), "assumed": prior.tolist()}
     head = ClassProbabilities(
@@ -155,6 +179,7 @@ def calibrated(
         classes=list(architecture.classes),
         crop=asdict(architecture.crop),
         prior=shares,
+        softening=asdict(softening) if softening else None,
         joined=dict(joined) if joined else None,
         name="probabilities",
     )

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from models.classify.classifier import Classifier, load_classifier
 from models.classify.spec import find_model, shipped_weights
-from models.detectors import DETECTORS, Detector, make_detector
+from models.detectors import Detector, all_detectors, get_detector, make_detector
 from schemas import defaults
+from schemas.emotions import all_emotions
 from schemas.errors import UsageError
 from transforms.faces.analyzer import Analyzer
 from transforms.timelines.smoothing import SMOOTHING_METHODS
@@ -25,9 +26,11 @@ class Engines:
     """What the page offers, and the loaded parts. For one thread at a time, but for `offered` and `check`.
 
     Args:
-        model: the one preselected: a shipped name, or the path of a .keras file.
+        model: the one preselected: a shipped name, or the path of a file.
         detector_weights: for the detector that takes some. Without them it is not offered: to fetch them
             would be an external request that nobody asked for.
+
+    `emotions` are those that faces on the page can have: the seven, then those of `model` beside them.
 
     Raises UsageError when either cannot be used.
     """
@@ -35,8 +38,8 @@ class Engines:
     def __init__(self, model: str = defaults.MODEL, detector_weights: Path | None = None) -> None:
         self._weights = detector_weights
         self._models = {name: name for name in shipped_weights()}
-        find_model(model)
-        for name, kind in DETECTORS.items():
+        self.emotions = all_emotions(find_model(model).spec.classes)
+        for name, kind in all_detectors().items():
             if kind.takes_weights and detector_weights is not None:
                 make_detector(name, weights=detector_weights)
         self._first = model
@@ -50,7 +53,9 @@ class Engines:
     def offered(self) -> dict[str, list[str]]:
         """The names to choose from, the preselected one first."""
         detectors = [
-            name for name, kind in DETECTORS.items() if not kind.takes_weights or self._weights is not None
+            name
+            for name, kind in all_detectors().items()
+            if not kind.takes_weights or self._weights is not None
         ]
         return {
             "model": _with_first(list(self._models), self._first),
@@ -91,7 +96,7 @@ class Engines:
         return Analyzer(self._detectors[key], self._classifiers[choice.model])
 
     def _weights_of(self, detector: str) -> Path | None:
-        return self._weights if DETECTORS[detector].takes_weights else None
+        return self._weights if get_detector(detector).takes_weights else None
 
 
 def _with_first(names: list[str], first: str) -> list[str]:

@@ -47,7 +47,7 @@ from pipeline.app.uploads import (
 from pipeline.draw.overlay import draw_analyzed
 from pipeline.live.live import LiveFaces
 from schemas import defaults
-from schemas.emotions import COLORS, EMOTIONS
+from schemas.emotions import colors_of
 from schemas.errors import UnreadablePictureError, UsageError
 from transforms.faces.analyzer import find_faces
 from transforms.faces.pictures import read_picture
@@ -121,7 +121,7 @@ class App:
         return JSONResponse(
             {
                 "offered": self._engines.offered,
-                "emotions": {emotion: COLORS[emotion] for emotion in EMOTIONS},
+                "emotions": colors_of(self._engines.emotions),
                 "limits": {
                     "picture_bytes": MAX_PICTURE_BYTES,
                     "video_bytes": MAX_VIDEO_BYTES,

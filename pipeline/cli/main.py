@@ -149,8 +149,9 @@ def main() -> None:
 
 for _command in (
     *(videos.run, videos.plan, videos.resmooth, videos.report, videos.annotate, videos.compact, videos.demo),
+    videos.crops,
     *(pictures.predict, pictures.explain),
     *(serving.live, serving.app),
-    *(models.train, models.evaluate, models.models_group),
+    *(models.train, models.evaluate, models.wrap, models.models_group),
 ):
     main.add_command(_command)

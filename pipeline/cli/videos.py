@@ -10,11 +10,48 @@ import click
 
 from pipeline.cli.options import (
     BEAM_OPTIONS,
+    FACE_OPTIONS,
     RunCommand,
     debug_option,
     options_of,
 )
 from pipeline.run.options import RunOptions, SettingsOptions
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="DIR|VIDEO...")
+@click.option("-o", "--output", required=True, metavar="FOLDER", help="New folder, of one folder a class.")
+@options_of(SettingsOptions, "fps", *FACE_OPTIONS, fps="1")
+@debug_option
+@click.pass_context
+def crops(ctx: click.Context, /, inputs: tuple[str, ...], output: str, fps: str, **tools: Any) -> None:
+    """Write the faces of videos as the model sees them, to look at and to label.
+
+    Of a DIR that `run` wrote, the faces of its videos, with its model and detector where no other is given.
+    """
+    from pathlib import Path
+
+    from tqdm import tqdm
+
+    from pipeline.commands.crops import crops_lines, is_tables, sources_of, write_crops
+    from pipeline.run.stderr import redirect_stderr
+
+    if len(inputs) == 1 and is_tables(inputs[0]):
+        inputs_given, settings = sources_of(inputs[0])
+        for name in FACE_OPTIONS:
+            if ctx.get_parameter_source(name) is click.core.ParameterSource.DEFAULT:
+                tools[name] = getattr(settings, name)
+    else:
+        inputs_given = list(inputs)
+    with redirect_stderr(os.devnull) as terminal:
+        from transforms.faces.analyzer import Analyzer
+
+        analyzer = Analyzer.load(**tools)
+        with tqdm(desc="crops", unit="video", file=terminal, disable=not _is_at_terminal()) as bar:
+            done = write_crops(inputs_given, analyzer, fps, Path(output), lambda _: bar.update())
+    for line in crops_lines(done, Path(output)):
+        click.echo(line)
+    sys.exit(3 if done.unread else 0)
 
 
 @click.command(cls=RunCommand, epilog="Options for Beam itself come after `--`.")

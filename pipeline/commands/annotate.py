@@ -19,12 +19,11 @@ from models.detectors import Box
 from pipeline.draw.mp4 import Mp4Writer, Sound, check_output, open_mp4
 from pipeline.draw.overlay import draw_tracked
 from schemas.elements import FAILED, Video
-from schemas.emotions import EMOTIONS
 from schemas.errors import RunError, UnreadableVideoError, UsageError
 from transforms.faces.analyzer import TrackedFace
 from transforms.fingerprints import is_same_content
 from transforms.remote import LocalCopies, local_path, require_file_system
-from transforms.tables.arrays import stack_columns
+from transforms.tables.arrays import emotions_of, stack_columns
 from transforms.tables.rows import has_rows, read_rows
 from transforms.video.decoder import Decoder
 from transforms.video.files import open_video
@@ -48,11 +47,12 @@ class FacesInTime:
         self._pts_us = samples["pts_us"].to_numpy()[order]
         self._at: list[dict[int, TrackedFace]] = [{} for _ in self._pts_us]
         boxes = stack_columns(timelines, (*"xywh", "score"))
-        probabilities = stack_columns(timelines, EMOTIONS)
+        emotions = emotions_of(timelines)
+        probabilities = stack_columns(timelines, emotions)
         places = np.searchsorted(self._pts_us, timelines["pts_us"].to_numpy())
         for row, track in enumerate(timelines["track_id"].to_pylist()):
             box = Box(*boxes[row].tolist())
-            self._at[places[row]][track] = TrackedFace(box, probabilities[row], track)
+            self._at[places[row]][track] = TrackedFace(box, probabilities[row], track, emotions=emotions)
 
     def at(self, pts_us: int) -> list[TrackedFace]:
         """The faces `pts_us` microseconds after time zero, by track."""
@@ -80,7 +80,8 @@ def _between(first: TrackedFace, second: TrackedFace, part: float) -> TrackedFac
         return mixed
 
     box = Box(*mix(np.array(first.box), np.array(second.box)).tolist())
-    return TrackedFace(box, mix(first.probabilities, second.probabilities), first.track)
+    probabilities = mix(first.probabilities, second.probabilities)
+    return TrackedFace(box, probabilities, first.track, emotions=first.emotions)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.draw.overlay import draw_analyzed
-from schemas.emotions import EMOTIONS
+from schemas.emotions import all_emotions
 from schemas.errors import UnreadablePictureError, UsageError
 from transforms.faces.analyzer import AnalyzedFace, Analyzer, find_faces
 from transforms.faces.pictures import list_pictures, read_picture
@@ -144,7 +144,7 @@ class PictureTable:
     def head(self) -> str:
         """The line above the others."""
         place = f"{'face':>6}{'x':>7}{'y':>7}{'w':>7}{'h':>7}{'score':>7}" if self.boxes else ""
-        names = "".join(f"{name:>9}" for name in self._columns())
+        names = "".join(f"{name:>{_width(name)}}" for name in self._columns())
         return f"{'picture':<{self.name_width}}{place}  {'emotion':<9}{names}"
 
     def rows(self, prediction: Prediction) -> Iterator[str]:
@@ -156,8 +156,15 @@ class PictureTable:
             yield f"{name}  no face found"
         for number, face in enumerate(prediction.faces, 1):
             place = "".join(f"{value:>7.0f}" for value in face.box[:4]) + f"{face.box.score:>7.2f}"
-            told = "".join(f"{face.probabilities[at]:>9.1%}" for at in self._columns().values())
+            told = "".join(
+                f"{face.probabilities[at]:>{_width(name)}.1%}" for name, at in self._columns().items()
+            )
             yield f"{name}{f'{number:>6}{place}' if self.boxes else ''}  {face.emotion:<9}{told}"
 
     def _columns(self) -> dict[str, int]:
-        return {name: at for at, name in enumerate(EMOTIONS) if name in self.classes}
+        return {name: at for at, name in enumerate(all_emotions(self.classes)) if name in self.classes}
+
+
+def _width(name: str) -> int:
+    """Characters of an emotion's column."""
+    return max(9, len(name) + 1)

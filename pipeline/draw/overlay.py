@@ -7,10 +7,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from schemas.emotions import COLORS, EMOTIONS
+from schemas.emotions import colors_of
 from transforms.faces.analyzer import AnalyzedFace, TrackedFace
 
-_PALETTE = np.array([ImageColor.getrgb(COLORS[emotion]) for emotion in EMOTIONS], np.float64)
 _FAINTEST = 0.3  # of a colour's brightness, so that an unsure label's box can still be seen
 _PANEL = (0, 0, 0, 184)  # RGBA
 _EMPTY_BAR = (62, 62, 62, 184)
@@ -18,49 +17,46 @@ _TEXT_PER_FACE = 0.13  # height of the text as a part of the box's width, within
 _SMALLEST_TEXT, _LARGEST_TEXT = 9, 0.05  # pixels; a part of the picture's shorter side
 
 
-def confidence_color(emotion: int, confidence: float) -> tuple[int, int, int]:
-    """RGB of an emotion (an index into EMOTIONS), the darker the less sure the label is."""
+def confidence_color(color: str, confidence: float) -> tuple[int, int, int]:
+    """RGB of an emotion's colour (hex), the darker the less sure the label is."""
     scale = _FAINTEST + (1 - _FAINTEST) * confidence
-    red, green, blue = np.rint(_PALETTE[emotion] * scale).astype(int).tolist()
+    red, green, blue = np.rint(np.array(ImageColor.getrgb(color)) * scale).astype(int).tolist()
     return red, green, blue
 
 
-def draw_face(image: np.ndarray, box: Sequence[float], name: str, probabilities: np.ndarray) -> None:
+def draw_face(image: np.ndarray, face: AnalyzedFace, name: str) -> None:
     """Draw one face onto uint8 RGB [H, W, 3], in place.
 
     Args:
         image: the picture.
-        box: begins with x, y, w, h in pixels; may reach over the edges.
+        face: whose box may reach over the edges. Classes that the model does not know get no bar.
         name: stands before the label, such as a track's number.
-        probabilities: float [7] in the order of EMOTIONS; the largest is the label, and classes that
-            are nan, which the model does not know, get no bar.
     """
-    label = int(np.nanargmax(probabilities))
-    confidence = float(probabilities[label])
+    color = colors_of(face.emotions)[face.emotion]
     height, width = image.shape[:2]
-    x, y, w, h = box[:4]
+    x, y, w, h = face.box[:4]
     left, top, right, bottom = round(x), round(y), round(x + w), round(y + h)
     line = max(1, round(min(height, width) / 300))
     # The dark rim keeps a light box visible on a light picture.
     cv2.rectangle(image, (left, top), (right, bottom), (0, 0, 0), 3 * line)
-    cv2.rectangle(image, (left, top), (right, bottom), confidence_color(label, confidence), line)
+    cv2.rectangle(image, (left, top), (right, bottom), confidence_color(color, face.confidence), line)
 
     largest = max(_SMALLEST_TEXT, round(_LARGEST_TEXT * min(height, width)))
     size = min(max(_SMALLEST_TEXT, round(_TEXT_PER_FACE * w)), largest)
-    panel = _panel(f"{name} {EMOTIONS[label]} {confidence:.0%}".strip(), probabilities, size)
+    panel = _panel(f"{name} {face.emotion} {face.confidence:.0%}".strip(), face, size)
     _paste(image, panel, *_beside((left, top, right, bottom), panel.shape, image.shape, 2 * line))
 
 
 def draw_analyzed(image: np.ndarray, faces: Sequence[AnalyzedFace]) -> None:
     """Draw a picture's faces onto it, in place, numbered from 1; the first, which is the surest, on top."""
     for number, face in reversed(list(enumerate(faces, 1))):
-        draw_face(image, face.box, f"#{number}", face.probabilities)
+        draw_face(image, face, f"#{number}")
 
 
 def draw_tracked(image: np.ndarray, faces: Sequence[TrackedFace]) -> None:
     """Draw a frame's faces onto it, in place, with their tracks; the largest, the nearest, on top."""
     for face in sorted(faces, key=lambda face: face.box.w * face.box.h):
-        draw_face(image, face.box, f"#{face.track}", face.probabilities)
+        draw_face(image, face, f"#{face.track}")
 
 
 def _beside(
@@ -81,9 +77,10 @@ def _beside(
     return left, above
 
 
-def _panel(text: str, probabilities: np.ndarray, size: int) -> np.ndarray:
+def _panel(text: str, face: AnalyzedFace, size: int) -> np.ndarray:
     """The label over a bar for each known emotion with its first letters, uint8 RGBA [h, w, 4]."""
-    known = np.flatnonzero(~np.isnan(probabilities)).tolist()
+    colors = colors_of(face.emotions)
+    known = np.flatnonzero(~np.isnan(face.probabilities)).tolist()
     pad, bars = max(2, size // 3), 2 * size
     font, small = _font(size), _font(max(6, round(0.65 * size)))
     width = int(max(font.getlength(text), len(known) * small.getlength("MM"))) + 2 * pad
@@ -95,12 +92,12 @@ def _panel(text: str, probabilities: np.ndarray, size: int) -> np.ndarray:
     floor = height - pad - letters
     step = (width - 2 * pad) / len(known)
     for place, number in enumerate(known):
-        emotion = EMOTIONS[number]
+        emotion = face.emotions[number]
         left, right = pad + round(place * step), pad + round((place + 1) * step) - 2
         draw.rectangle((left, floor - bars, right, floor), _EMPTY_BAR)
-        part = round(bars * float(probabilities[number]))
+        part = round(bars * float(face.probabilities[number]))
         if part:
-            draw.rectangle((left, floor - part, right, floor), COLORS[emotion])
+            draw.rectangle((left, floor - part, right, floor), colors[emotion])
         draw.text(((left + right) / 2, floor + 2), emotion[:2], "white", small, anchor="ma")
     return np.asarray(panel)
 

@@ -186,7 +186,9 @@ class LiveFaces:
             followed = self._shown.get(track)
             if followed is not None and _overlap(box, before := np.array(followed.box[:4])) > 0.5:
                 box = before + _TRUST * (box - before)
-            self._shown[track] = TrackedFace(_moved(face.box, box), self._smoothed(track), track)
+            self._shown[track] = TrackedFace(
+                _moved(face.box, box), self._smoothed(track), track, emotions=face.emotions
+            )
             self._seen_us[track] = look.pts_us
         for track, seen_us in list(self._seen_us.items()):
             if track not in self._shown or look.pts_us - seen_us > _COAST_US:
@@ -194,7 +196,7 @@ class LiveFaces:
                 del self._seen_us[track]
 
     def _smoothed(self, track: int) -> np.ndarray:
-        """What smoothing makes of a track's latest probabilities, float32 [7], from those up to now."""
+        """What smoothing makes of a track's latest probabilities, float32 [k], from those up to now."""
         seen = [
             (look.pts_us, look.faces[place].probabilities)
             for look in self._looks

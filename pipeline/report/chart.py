@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.report.summarize import Track, VideoSummary, stretches
-from schemas.emotions import EMOTIONS
 
 POINTS = 20_000  # rows drawn on one page
 _FEWEST = 40  # of each person, however many there are
@@ -32,11 +31,12 @@ def drawn_rows(values: np.ndarray, limit: int) -> np.ndarray:
         size *= 2
 
 
-def chart_data(summary: VideoSummary, tracks: Sequence[Track]) -> dict[str, Any]:
+def chart_data(summary: VideoSummary, emotions: Sequence[str], tracks: Sequence[Track]) -> dict[str, Any]:
     """A page's numbers for its charts: times in milliseconds, probabilities in thousandths."""
     total = sum(len(track.label) for track in tracks)
     share = min(1.0, POINTS / total) if total else 1.0
     return {
+        "emotions": emotions,
         "known": tracks[0].known if tracks else [],
         "duration": round(1000 * (summary.video["duration_s"] or 0)),
         "gaps": [[_ms(gap.start_s), _ms(gap.end_s), gap.reason] for gap in summary.gaps],
@@ -71,21 +71,21 @@ def _bands(track: Track, time: np.ndarray, part: np.ndarray, limit: int) -> list
     if len(list(stretches(label))) > limit:
         size = -(-len(label) // limit)
         slices = np.arange(len(label)) // size
-        votes = np.zeros((slices[-1] + 1, len(EMOTIONS)), int)
+        votes = np.zeros((slices[-1] + 1, track.smoothed.shape[1]), int)
         np.add.at(votes, (slices, label), 1)
         label = votes.argmax(axis=1)[slices]
     end = time + np.rint(track.spans * 1000).astype(int)
     bands = [
         [int(time[first]), int(end[last - 1]), int(label[first])]
-        for first, last in stretches(label + len(EMOTIONS) * part)
+        for first, last in stretches(label + track.smoothed.shape[1] * part)
     ]
     longest = sorted(bands, key=lambda band: band[0] - band[1])[:limit]
     return sorted(longest)
 
 
 def _thousandths(values: np.ndarray, known: Sequence[int]) -> list[list[int]]:
-    """A column for each of the seven emotions, empty where the model does not know it."""
+    """A column for each of the emotions, empty where the model does not know it."""
     return [
         np.rint(1000 * values[:, at]).astype(int).tolist() if at in known else []
-        for at in range(len(EMOTIONS))
+        for at in range(values.shape[1])
     ]

@@ -26,7 +26,7 @@ from pipeline.report.summarize import (
     summarize,
 )
 from schemas import VERSION
-from schemas.emotions import COLORS, EMOTIONS
+from schemas.emotions import all_emotions, colors_of
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from transforms.remote import is_remote, join, require_file_system
@@ -113,8 +113,15 @@ def write_report(out: str, html: str, ids: Iterable[str], crops: bool = True) ->
         if path.name not in written and _is_own_page(path):
             path.unlink()
     index = folder / "index.html"
-    _write(index, templates.get_template("index.html").render(videos=rows, totals=_totals(rows)))
+    _write(index, _index_page(templates, rows))
     return str(index)
+
+
+def _index_page(templates: jinja2.Environment, summaries: Sequence[VideoSummary]) -> str:
+    emotions = all_emotions([*dict.fromkeys(name for summary in summaries for name in summary.share)])
+    return templates.get_template("index.html").render(
+        videos=summaries, totals=_totals(summaries), emotions=emotions, colors=colors_of(emotions)
+    )
 
 
 def _is_own_page(path: Path) -> bool:
@@ -165,7 +172,9 @@ def _video_page(
         people=people,
         made=_made(summary.video),
         others=[person for person in summary.people if person.track_id not in charted],
-        data=chart_data(summary, [track for track in tracks if track.track_id in charted]),
+        emotions=tables.emotions,
+        colors=colors_of(tables.emotions),
+        data=chart_data(summary, tables.emotions, [track for track in tracks if track.track_id in charted]),
     )
 
 
@@ -245,7 +254,7 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": False}
-    environment.globals |= {"emotions": EMOTIONS, "colors": COLORS, "version": VERSION, "stages": _STAGES}
+    environment.globals |= {"version": VERSION, "stages": _STAGES}
     environment.filters |= {
         "clock": clock,
         "percent": percent,
@@ -274,11 +283,11 @@ def percent(share: float | None, digits: int = 0) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def segments(share: dict[str, float | None], width: float) -> list[dict[str, Any]]:
+def segments(share: dict[str, float | None], width: float, emotions: Sequence[str]) -> list[dict[str, Any]]:
     """Where each emotion's part of a bar of `width` begins and how wide it is; empty parts are left out."""
     parts = []
     left = 0.0
-    for number, emotion in enumerate(EMOTIONS):
+    for number, emotion in enumerate(emotions):
         part = width * (share.get(emotion) or 0.0)
         if part >= 0.05:
             parts.append({"number": number, "x": round(left, 1), "width": round(part, 1)})

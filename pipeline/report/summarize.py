@@ -11,7 +11,7 @@ import pyarrow as pa
 from schemas.elements import DECODE_ERROR
 from schemas.emotions import EMOTIONS
 from schemas.tables import TABLES
-from transforms.tables.arrays import stack_columns
+from transforms.tables.arrays import emotions_of, stack_columns
 from transforms.tables.rows import read_rows
 from transforms.timelines.gather import rows_by_track
 from transforms.timelines.tabulate import sample_spans
@@ -93,6 +93,11 @@ class VideoTables:
     failures: pa.Table
     videos: pa.Table
 
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The seven, then the classes of the video's model that are beside them."""
+        return emotions_of(self.timelines)
+
 
 @dataclass(frozen=True)
 class Track:
@@ -102,14 +107,14 @@ class Track:
     sample: np.ndarray  # int32 [n]
     pts_us: np.ndarray  # int64 [n]
     boxes: np.ndarray  # float32 [n, 4]: x, y, w, h
-    smoothed: np.ndarray  # float32 [n, 7]; nan: a class the model does not know
-    raw: np.ndarray  # float32 [n, 7], nan as in smoothed
-    label: np.ndarray  # int [n], index into EMOTIONS
+    smoothed: np.ndarray  # float32 [n, emotions]; nan: a class the model does not know
+    raw: np.ndarray  # float32 [n, emotions], nan as in smoothed
+    label: np.ndarray  # int [n], place among the emotions
     spans: np.ndarray  # float64 [n], seconds each row speaks for
 
     @property
     def known(self) -> list[int]:
-        """The classes that the model knows, as indexes into EMOTIONS."""
+        """The classes that the model knows, as places among the emotions."""
         return np.flatnonzero(~np.isnan(self.smoothed).any(axis=0)).tolist()
 
 
@@ -125,10 +130,11 @@ def read_tracks(tables: VideoTables) -> list[Track]:
     sample, pts_us = faces["sample"].to_numpy(), faces["pts_us"].to_numpy()
     order = np.argsort(pts_us, kind="stable")
     track = faces["track_id"].to_numpy()[order]
-    smoothed = stack_columns(faces, EMOTIONS)
-    raw = stack_columns(faces, ["raw_" + emotion for emotion in EMOTIONS])
+    emotions = tables.emotions
+    smoothed = stack_columns(faces, emotions)
+    raw = stack_columns(faces, ["raw_" + emotion for emotion in emotions])
     boxes = stack_columns(faces, "xywh")
-    names = np.array([EMOTIONS.index(name) for name in faces["emotion"].to_pylist()], dtype=int)
+    names = np.array([emotions.index(name) for name in faces["emotion"].to_pylist()], dtype=int)
     face_spans = spans[np.searchsorted(samples["sample"].to_numpy(), sample)]
     return [
         Track(
@@ -167,15 +173,17 @@ def summarize(tables: VideoTables, tracks: Sequence[Track]) -> VideoSummary:
     spans = sample_spans(pts_us)
     seen = samples["faces"].to_numpy() > 0
     people = _people(tables, tracks)
-    time = sum((np.bincount(t.label, weights=t.spans, minlength=len(EMOTIONS)) for t in tracks), np.zeros(7))
+    emotions = tables.emotions
+    nothing = np.zeros(len(emotions))
+    time = sum((np.bincount(t.label, weights=t.spans, minlength=len(emotions)) for t in tracks), nothing)
     weights = [float(track.spans.sum()) for track in tracks]
     [video] = tables.videos.to_pylist()
     return VideoSummary(
         video_id=tables.video_id,
         video=video,
         face_share=float(spans[seen].sum() / spans.sum()) if len(spans) else None,
-        emotion=EMOTIONS[int(time.argmax())] if tracks else None,
-        share=_shares(time, tracks[0].known) if tracks else {},
+        emotion=emotions[int(time.argmax())] if tracks else None,
+        share=_shares(time, emotions, tracks[0].known) if tracks else {},
         mean_confidence=(
             float(np.average([person.mean_confidence for person in people], weights=weights))
             if people
@@ -188,9 +196,9 @@ def summarize(tables: VideoTables, tracks: Sequence[Track]) -> VideoSummary:
     )
 
 
-def _shares(time: np.ndarray, known: Sequence[int]) -> dict[str, float | None]:
+def _shares(time: np.ndarray, emotions: Sequence[str], known: Sequence[int]) -> dict[str, float | None]:
     shares = (time / time.sum()).tolist()
-    return {emotion: shares[at] if at in known else None for at, emotion in enumerate(EMOTIONS)}
+    return {emotion: shares[at] if at in known else None for at, emotion in enumerate(emotions)}
 
 
 def _people(tables: VideoTables, tracks: Sequence[Track]) -> list[Person]:
@@ -205,14 +213,14 @@ def _people(tables: VideoTables, tracks: Sequence[Track]) -> list[Person]:
                 end_s=row["end_s"],
                 samples=row["samples"],
                 emotion=row["emotion"],
-                mean={emotion: row[emotion] for emotion in EMOTIONS},
-                share={emotion: row["share_" + emotion] for emotion in EMOTIONS},
+                mean={emotion: row[emotion] for emotion in tables.emotions},
+                share={emotion: row["share_" + emotion] for emotion in tables.emotions},
                 transitions=row["transitions"],
                 mean_confidence=row["mean_confidence"],
                 moments=[
                     Moment(
                         float(track.pts_us[at]) / 1e6,
-                        EMOTIONS[track.label[at]],
+                        tables.emotions[track.label[at]],
                         float(track.smoothed[at, track.label[at]]),
                     )
                     for at in find_moments(track)

@@ -15,7 +15,8 @@ from typing import Any, Final
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from models.classify.spec import ModelRef
+from models.classify.spec import ModelRef, is_shipped
+from models.classify.wrapped import ENDING
 from schemas import VERSION
 from schemas.errors import RunError, UsageError
 from transforms.remote import exists, file_systems, is_remote, join
@@ -214,9 +215,10 @@ def check_region_has_gpu(cloud: Cloud, options: Mapping[str, Any]) -> None:
 
 def for_workers(model: ModelRef, options: Mapping[str, Any]) -> ModelRef:
     """The model where workers load it: a file here goes to the job's bucket; other names they understand."""
-    if not model.location.endswith(".keras") or is_remote(model.location):
+    if is_shipped(model.location) or is_remote(model.location):
         return model
-    return replace(model, location=join(options["temp_location"], "models", f"{model.sha256}.keras"))
+    ending = ENDING if model.spec.wrapped else ".keras"
+    return replace(model, location=join(options["temp_location"], "models", f"{model.sha256}{ending}"))
 
 
 def upload_model(model: ModelRef, location: str) -> None:

@@ -25,12 +25,12 @@ class SettingsOptions:
     """What decides the tables' content, as a user says it."""
 
     fps: str = _option(defaults.FPS, "Samples a second; 0: every frame.")
-    detector: str = _option(defaults.DETECTOR, "Face detector: mtcnn, haar or yunet.")
+    detector: str = _option(defaults.DETECTOR, "Face detector: mtcnn, haar, yunet, or an installed one.")
     detector_weights: str | None = _option(None, "Weights for yunet, instead of a download.", metavar="FILE")
     min_face: float = _option(
         defaults.MIN_FACE, "Smallest face, as a part of the frame's shorter side.", above=0, at_most=1
     )
-    model: str = _option(defaults.MODEL, "A shipped model's name, or a .keras file.")
+    model: str = _option(defaults.MODEL, "A model's name, or its file: .keras, .onnx, .tflite, .affectline.")
     smoothing: str = _option(defaults.SMOOTHING, "hmm, ema, median, mode or none.")
     window: float | None = _option(
         None, "Smoothing window in seconds; each method has its own.", above=0, metavar="SECONDS"

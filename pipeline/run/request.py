@@ -106,10 +106,16 @@ def check_settings(options: SettingsOptions) -> tuple[Settings, ModelRef]:
 
 
 def _check_detector(name: str, min_face: float, weights: str | None) -> str | None:
-    """The hash of the weights file, if one is given; UsageError when the detector cannot be had."""
-    if not get_detector(name).takes_weights and weights is None:
+    """The hash of the weights file, if one is given; UsageError when the detector cannot be had.
+
+    Of another package's detector it is that of the package's name and version: another may find other faces.
+    """
+    kind = get_detector(name)
+    if not (kind.takes_weights or kind.origin or weights):
         return None  # comes with its weights; loading it can wait for the workers
     make_detector(name, min_face, weights)
+    if kind.origin:
+        return hashlib.sha256(kind.origin.encode()).hexdigest()
     return hashlib.sha256(Path(weights).read_bytes()).hexdigest() if weights else None
 
 

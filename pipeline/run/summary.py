@@ -11,8 +11,9 @@ from typing import Any
 
 from pipeline.run.execute import Outcome
 from schemas import VERSION
-from schemas.emotions import EMOTIONS
+from schemas.emotions import all_emotions
 from schemas.errors import UsageError, exit_code
+from schemas.settings import Settings
 from transforms.remote import is_remote
 from transforms.tables.rows import read_rows
 
@@ -25,12 +26,13 @@ def emotion_shares(rows: list[dict[str, Any]], out: str) -> dict[str, float]:
     Emotions that no model behind these rows knows are not in it.
     """
     totals: dict[str, float] = {}
-    columns = ["samples", *("share_" + emotion for emotion in EMOTIONS)]
     for row in rows:
         if not row["tracks"]:
             continue
+        emotions = all_emotions(Settings.from_json(row["config_json"]).classes)
+        columns = ["samples", *("share_" + emotion for emotion in emotions)]
         for track in read_rows(out, "tracks", row["video_id"], columns).to_pylist():
-            for emotion in EMOTIONS:
+            for emotion in emotions:
                 if (share := track["share_" + emotion]) is not None:
                     totals[emotion] = totals.get(emotion, 0.0) + track["samples"] * share
     everything = sum(totals.values())

@@ -23,6 +23,7 @@ from schemas.settings import Settings
 from schemas.tables import TABLES
 from tests.helpers.commands import affectline, assert_same_tables, load
 from tests.helpers.tiny_model import save_brightness_model
+from transforms.faces.analyzer import AnalyzedFace
 from transforms.tables.rows import VIDEO_ID
 from transforms.timelines.smoothing import smooth
 
@@ -77,10 +78,17 @@ def test_probabilities_go_to_the_column_of_their_name(tmp_path):
     assert classifier.predict_emotions(crops[:0]).shape == (0, 7)
 
 
-@pytest.mark.parametrize("classes", [["happy", "bored"], ["happy", "happy"]])
-def test_classes_without_a_column_are_refused(tmp_path, classes):
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        (["happy", "confidence"], "A class cannot be called 'confidence'"),
+        (["happy", "not sure"], "A class cannot be called 'not sure'"),
+        (["happy", "happy"], "happy, happy; each must be there once"),
+    ],
+)
+def test_classes_that_can_have_no_column_are_refused(tmp_path, classes, words):
     path = save_brightness_model(tmp_path / "m.keras", classes, middle=100.0, steepness=0.1)
-    with pytest.raises(ValueError, match=f"{', '.join(classes)}; its classes must be among angry"):
+    with pytest.raises(ValueError, match=words):
         find_model(str(path))
 
 
@@ -239,7 +247,7 @@ def test_bars_are_drawn_for_the_known_alone():
     probabilities = np.full(7, np.nan, np.float32)
     probabilities[[HAPPY, SAD]] = 0.25, 0.75
     image = np.zeros((480, 640, 3), np.uint8)
-    draw_face(image, np.array([200.0, 200.0, 160.0, 160.0]), "#1", probabilities)
+    draw_face(image, AnalyzedFace(np.array([200.0, 200.0, 160.0, 160.0]), probabilities), "#1")
     assert tuple(image[300, 200]) != (0, 0, 0)  # the box
     panel = image[:195]
     heights = {

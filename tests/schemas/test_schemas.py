@@ -16,7 +16,7 @@ from schemas.elements import (
     Video,
     VideoInfo,
 )
-from schemas.emotions import COLORS, EMOTIONS, canonical_emotion
+from schemas.emotions import COLORS, EMOTIONS, all_emotions, canonical_emotion, class_name
 from schemas.settings import Settings
 from schemas.tables import (
     APPEARANCE,
@@ -27,8 +27,10 @@ from schemas.tables import (
     TIMELINES,
     TRACKS,
     VIDEOS,
+    with_emotions,
     with_metadata,
 )
+from transforms import steps  # noqa: F401 - gives the elements their coders
 from transforms.timelines.tracking import APPEARANCE_BYTES
 
 VIDEO = Video("clip-0123456789", "/videos/clip.mp4", "10-20", 10)
@@ -89,7 +91,7 @@ def test_emotion_columns_are_in_label_order():
 
 def test_version_labels_and_settings_stand_in_the_files():
     for schema in TABLES.values():
-        metadata = with_metadata(schema, '{"fps": "5"}').metadata
+        metadata = with_metadata(schema, EMOTIONS, '{"fps": "5"}').metadata
         assert metadata[b"affectline.schema_version"] == str(SCHEMA_VERSION).encode()
         assert b'"angry", "disgust"' in metadata[b"affectline.emotions"]
         assert metadata[b"affectline.config"] == b'{"fps": "5"}'
@@ -97,6 +99,30 @@ def test_version_labels_and_settings_stand_in_the_files():
 
 def test_the_row_in_videos_is_written_last():
     assert list(TABLES)[-1] == "videos"
+
+
+def test_a_class_beside_the_seven_has_its_columns_after_theirs():
+    emotions = all_emotions(["contempt", "sad", "awe"])
+    assert emotions == (*EMOTIONS, "contempt", "awe")
+    names = with_emotions(TIMELINES, emotions).names
+    at = names.index("raw_neutral")
+    assert names[at - 9 : at + 4] == [
+        *EMOTIONS[-1:],
+        "contempt",
+        "awe",
+        *(f"raw_{name}" for name in EMOTIONS),
+        "raw_contempt",
+        "raw_awe",
+        "emotion",
+    ]
+    assert [name for name in names if name in TIMELINES.names] == TIMELINES.names
+    assert with_emotions(TRACKS, emotions).names[-5:] == ["share_contempt", "share_awe", *TRACKS.names[-3:]]
+
+
+def test_a_class_cannot_be_called_as_any_other_column_is():
+    for name in {*TIMELINES.names, *TRACKS.names, "video_id"} - {*EMOTIONS}:
+        with pytest.raises(ValueError, match="A class cannot be called"):
+            class_name(name)
 
 
 @pytest.mark.parametrize(("spelling", "emotion"), [("Anger", "angry"), ("fearful", "fear"), (" sad ", "sad")])

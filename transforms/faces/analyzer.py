@@ -1,7 +1,7 @@
 """A detector and a classifier as one: what finds the faces in a picture and names their emotions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ from models.classify.spec import ModelRef, ModelSpec
 from models.detectors import Box, Detector, make_detector
 from models.detectors.boxes import check_image
 from schemas import defaults
-from schemas.emotions import EMOTIONS
+from schemas.emotions import EMOTIONS, all_emotions
 from transforms.faces.look import find_model_anywhere, load_model
 
 
@@ -40,7 +40,7 @@ class Analyzer:
         """Load both, ready to use.
 
         Args:
-            model: a shipped name, the path or URI of a .keras file, or a file found before.
+            model: a shipped name, the path or URI of a file, or a file found before.
             detector: one of `models.detectors.DETECTORS`.
             min_face: the smallest face wanted, as a part of the picture's shorter side.
             detector_weights: a file for a detector that takes one.
@@ -86,17 +86,19 @@ class _WholePicture:
 class AnalyzedFace:
     """A face in a picture and what the model says of it.
 
-    box: in pixels of the upright picture, with the detector's score. probabilities: float32 [7] in the
-    order of EMOTIONS; nan for classes that the model does not know, the others sum to 1.
+    box: in pixels of the upright picture, with the detector's score. emotions: the seven, then those
+    classes of the model that are beside them. probabilities: float32, one for each of `emotions`; nan for
+    classes that the model does not know, the others sum to 1.
     """
 
     box: Box
     probabilities: np.ndarray
+    emotions: tuple[str, ...] = field(default=EMOTIONS, kw_only=True)
 
     @property
     def emotion(self) -> str:
         """The most probable class."""
-        return EMOTIONS[int(np.nanargmax(self.probabilities))]
+        return self.emotions[int(np.nanargmax(self.probabilities))]
 
     @property
     def confidence(self) -> float:
@@ -112,7 +114,7 @@ class AnalyzedFace:
             "confidence": round(self.confidence, 4),
             "probabilities": {
                 emotion: None if np.isnan(value) else round(float(value), 4)
-                for emotion, value in zip(EMOTIONS, self.probabilities, strict=True)
+                for emotion, value in zip(self.emotions, self.probabilities, strict=True)
             },
         }
 
@@ -138,4 +140,5 @@ def find_faces(picture: np.ndarray, analyzer: Analyzer) -> list[AnalyzedFace]:
         return []
     crops = np.stack([make_crop(picture, box.frame, analyzer.spec) for box in boxes])
     probabilities = analyzer.classifier.predict_emotions(crops)
-    return [AnalyzedFace(box, row) for box, row in zip(boxes, probabilities, strict=True)]
+    emotions = all_emotions(analyzer.spec.classes)
+    return [AnalyzedFace(box, row, emotions=emotions) for box, row in zip(boxes, probabilities, strict=True)]

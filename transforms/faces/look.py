@@ -10,13 +10,14 @@ import numpy as np
 
 from models.classify.classifier import GPU_BATCH_SIZE, Classifier, check_model
 from models.classify.crop import make_crop
-from models.classify.spec import ModelRef, ModelSpec, find_model
+from models.classify.spec import ModelRef, ModelSpec, find_model, is_shipped
+from models.classify.wrapped import needs_description
 from models.detectors import Box, Detector, make_detector
 from schemas.elements import NO_FACE, OK, Face, Sample
 from schemas.errors import UnavailableError, UsageError
 from schemas.settings import Settings
 from transforms.faces.thumbnails import carries_thumbnails, make_thumbnail
-from transforms.remote import LocalCopies
+from transforms.remote import LocalCopies, is_remote
 from transforms.timelines.shots import frame_signature
 from transforms.timelines.tracking import describe_face
 from transforms.video.chunks import FrameChunk
@@ -108,6 +109,11 @@ def load_detector(settings: Settings) -> Detector:
 
 def find_model_anywhere(model: str) -> ModelRef:
     """A saved model by its name, its file or the URI of its file; UsageError when it cannot be had."""
+    if is_remote(model) and needs_description(model):
+        raise UsageError(
+            f"The model {model} is elsewhere, where no description is looked for: make one file of both with "
+            "`affectline wrap`, and give that."
+        )
     try:
         with LocalCopies() as copies:
             return replace(find_model(copies.path(model, fingerprint="")), name=model, location=model)
@@ -118,7 +124,7 @@ def find_model_anywhere(model: str) -> ModelRef:
 @cache
 def check_model_anywhere(model: ModelRef) -> None:
     """UsageError when a user's own model cannot be run; those in the package are known by their hash."""
-    if not model.location.endswith(".keras"):
+    if is_shipped(model.location):
         return
     with LocalCopies() as copies:
         check_model(replace(model, location=copies.path(model.location, model.sha256)))

@@ -6,6 +6,12 @@ import numpy as np
 import pyarrow as pa
 
 
+def emotions_of(table: pa.Table) -> tuple[str, ...]:
+    """The emotions that a `timelines` table has columns for: the seven, then those beside them."""
+    raw = "raw_"
+    return tuple(name.removeprefix(raw) for name in table.column_names if name.startswith(raw))
+
+
 def stack_columns(table: pa.Table, names: Iterable[str]) -> np.ndarray:
     """Columns of numbers as one array [rows, columns]; null becomes nan."""
     return np.column_stack([table[name].to_numpy() for name in names])

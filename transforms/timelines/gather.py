@@ -20,7 +20,7 @@ from schemas.elements import (
     Video,
     VideoInfo,
 )
-from schemas.emotions import EMOTIONS, emotion_columns
+from schemas.emotions import emotion_columns
 from schemas.errors import (
     DecoderKilledError,
     DecoderStoppedError,
@@ -55,12 +55,12 @@ class FaceColumns:
     pts_us: np.ndarray  # int64 [m]
     boxes: np.ndarray  # float32 [m, 4]: x, y, w, h
     score: np.ndarray  # float32 [m]
-    raw: np.ndarray  # float32 [m, 7], in the order of EMOTIONS; nan: a class the model does not know
+    raw: np.ndarray  # float32 [m, k], in the order of `all_emotions`; nan: a class the model does not know
     appearance: np.ndarray  # uint8 [m, d]
     thumbnail: np.ndarray  # int64 [m], number among the timeline's thumbnails; -1: none
     shot: np.ndarray  # int32 [m]
     track: np.ndarray  # int32 [m]; -1 before tracking
-    smoothed: np.ndarray  # float32 [m, 7], nan as in raw; the raw ones before smoothing
+    smoothed: np.ndarray  # float32 [m, k], nan as in raw; the raw ones before smoothing
 
     def take(self, rows: np.ndarray) -> "FaceColumns":
         """The faces at these row numbers."""
@@ -216,7 +216,7 @@ def _without_doubles(samples: pa.Table) -> pa.Table:
 def _face_columns(faces: pa.Table, samples: SampleColumns) -> FaceColumns:
     count = len(faces)
     sample = faces["sample"].to_numpy()
-    raw = faces["raw"].combine_chunks().flatten().to_numpy().reshape(count, len(EMOTIONS))
+    raw = faces["raw"].combine_chunks().flatten().to_numpy().reshape(count, -1 if count else 0)
     # A face without its sample is found by _check; until then any shot will do.
     shots = np.append(samples.shot, np.int32(-1))
     return FaceColumns(

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from schemas import VERSION
 from schemas.elements import Video
-from schemas.emotions import EMOTIONS
+from schemas.emotions import all_emotions
 from schemas.settings import Settings
 from schemas.tables import TABLES, VIDEOS
 from transforms.tables.arrays import stack_bytes, stack_columns
@@ -32,7 +32,7 @@ def resmooth_video(out: str, video_id: str, settings: Settings) -> Receipt:
     settings = replace(Settings.from_json(row["config_json"]), smoothing=smoothing, window_s=window_s)
     video = Video(video_id, row["uri"], row["fingerprint"], 0)
     thumbnails = stored["tracks"]["thumbnail"].to_pylist()
-    timeline = Timeline(video, None, (), _samples(stored["samples"]), _faces(stored), thumbnails)
+    timeline = Timeline(video, None, (), _samples(stored["samples"]), _faces(stored, settings), thumbnails)
     if _can_be_tracked(stored["timelines"]):
         timeline = track(timeline)
     tables = tabulate_tracks(smooth_tracks(timeline, settings), settings)
@@ -67,10 +67,10 @@ def _samples(table: pa.Table) -> SampleColumns:
     )
 
 
-def _faces(stored: dict[str, pa.Table]) -> FaceColumns:
+def _faces(stored: dict[str, pa.Table], settings: Settings) -> FaceColumns:
     table = stored["timelines"]
     track_id = table["track_id"].to_numpy()
-    raw = stack_columns(table, ["raw_" + emotion for emotion in EMOTIONS])
+    raw = stack_columns(table, ["raw_" + emotion for emotion in all_emotions(settings.classes)])
     appearance = np.zeros((len(table), APPEARANCE_BYTES), np.uint8)
     if _can_be_tracked(table):
         appearance = stack_bytes(table["appearance"], APPEARANCE_BYTES)

@@ -1,12 +1,13 @@
 """From one video's timeline to its part of the five tables."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 
 from schemas import VERSION
-from schemas.emotions import EMOTIONS
+from schemas.emotions import all_emotions
 from schemas.settings import Settings
 from schemas.tables import (
     APPEARANCE,
@@ -17,6 +18,7 @@ from schemas.tables import (
     TIMELINES,
     TRACKS,
     VIDEOS,
+    with_emotions,
     with_metadata,
 )
 from transforms.timelines.gather import FaceColumns, SampleColumns, Timeline, rows_by_track
@@ -47,30 +49,34 @@ def tabulate(
 
 def tabulate_tracks(timeline: Timeline, settings: Settings) -> dict[str, pa.Table]:
     """The tables that tracking and smoothing decide: `timelines`, `samples`, `tracks`."""
+    emotions = all_emotions(settings.classes)
     return {
-        "timelines": _timelines(timeline.faces, settings.appearance),
+        "timelines": _timelines(timeline.faces, emotions, settings.appearance),
         "samples": _samples(timeline.samples),
-        "tracks": _tracks(timeline),
+        "tracks": _tracks(timeline, emotions),
     }
 
 
 def with_run_metadata(tables: dict[str, pa.Table], settings: Settings) -> dict[str, pa.Table]:
     """The tables with version, labels and settings in their metadata."""
-    config = settings.to_json()
+    config, emotions = settings.to_json(), all_emotions(settings.classes)
     return {
-        name: table.replace_schema_metadata(with_metadata(table.schema, config).metadata)
+        name: table.replace_schema_metadata(with_metadata(table.schema, emotions, config).metadata)
         for name, table in tables.items()
     }
 
 
-def _labels(indices: np.ndarray) -> pa.Array:
-    """Class numbers as the dictionary column `emotion`; every file holds all seven labels."""
-    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int8()), pa.array(EMOTIONS)).cast(
+def _labels(indices: np.ndarray, emotions: Sequence[str]) -> pa.Array:
+    """Class numbers as the dictionary column `emotion`; every file holds all labels."""
+    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int8()), pa.array(emotions)).cast(
         EMOTION_LABEL
     )
 
 
-def _timelines(faces: FaceColumns, appearance: bool) -> pa.Table:
+def _timelines(faces: FaceColumns, emotions: Sequence[str], appearance: bool) -> pa.Table:
+    schema = with_emotions(TIMELINES, emotions)
+    if not len(faces.sample):
+        return schema.empty_table()
     columns = {
         "track_id": faces.track,
         "sample": faces.sample,
@@ -78,19 +84,19 @@ def _timelines(faces: FaceColumns, appearance: bool) -> pa.Table:
         "time_s": faces.pts_us / 1e6,
         "shot": faces.shot,
         "score": faces.score,
-        "confidence": np.nanmax(faces.smoothed, axis=1, initial=0.0),
+        "confidence": np.nanmax(faces.smoothed, axis=1),
     }
     columns |= {name: faces.boxes[:, column] for column, name in enumerate("xywh")}
     arrays = {name: pa.array(np.ascontiguousarray(value)) for name, value in columns.items()}
-    for column, emotion in enumerate(EMOTIONS):
+    for column, emotion in enumerate(emotions):
         # From pandas: nan, a class that the model does not know, becomes null.
         arrays[emotion] = pa.array(faces.smoothed[:, column], from_pandas=True)
         arrays["raw_" + emotion] = pa.array(faces.raw[:, column], from_pandas=True)
-    arrays["emotion"] = _labels(np.nanargmax(faces.smoothed, axis=1))
+    arrays["emotion"] = _labels(np.nanargmax(faces.smoothed, axis=1), emotions)
     arrays["appearance"] = pa.array(
         [row.tobytes() if appearance else None for row in faces.appearance], APPEARANCE
     )
-    return pa.table([arrays[name].cast(TIMELINES.field(name).type) for name in TIMELINES.names], TIMELINES)
+    return pa.table([arrays[each.name].cast(each.type) for each in schema], schema)
 
 
 def _samples(samples: SampleColumns) -> pa.Table:
@@ -116,20 +122,23 @@ def sample_spans(pts_us: np.ndarray) -> np.ndarray:
     return np.append(np.minimum(steps, _LONGEST_SPAN * usual), usual)
 
 
-def _tracks(timeline: Timeline) -> pa.Table:
+def _tracks(timeline: Timeline, emotions: Sequence[str]) -> pa.Table:
     faces, samples = timeline.faces, timeline.samples
     spans = sample_spans(samples.pts_us)[np.searchsorted(samples.sample, faces.sample)]
     return pa.Table.from_pylist(
-        [_track_row(timeline, rows, spans[rows]) for rows in rows_by_track(faces.track)], TRACKS
+        [_track_row(timeline, emotions, rows, spans[rows]) for rows in rows_by_track(faces.track)],
+        with_emotions(TRACKS, emotions),
     )
 
 
-def _track_row(timeline: Timeline, rows: np.ndarray, spans: np.ndarray) -> dict[str, object]:
+def _track_row(
+    timeline: Timeline, emotions: Sequence[str], rows: np.ndarray, spans: np.ndarray
+) -> dict[str, object]:
     faces = timeline.faces
     smoothed = faces.smoothed[rows]
     labels = np.nanargmax(smoothed, axis=1)
     mean = np.average(smoothed, axis=0, weights=spans)
-    share = np.bincount(labels, weights=spans, minlength=len(EMOTIONS)) / spans.sum()
+    share = np.bincount(labels, weights=spans, minlength=len(emotions)) / spans.sum()
     # What the model does not know never shows, which is not the same as a share of 0.
     share[np.isnan(mean)] = np.nan
     pictured = faces.thumbnail[rows].max()
@@ -139,19 +148,19 @@ def _track_row(timeline: Timeline, rows: np.ndarray, spans: np.ndarray) -> dict[
         "start_s": faces.pts_us[rows[0]] / 1e6,
         "end_s": faces.pts_us[rows[-1]] / 1e6,
         "samples": len(rows),
-        "emotion": EMOTIONS[int(np.nanargmax(mean))],
-        **_by_emotion("", mean),
-        **_by_emotion("share_", share),
+        "emotion": emotions[int(np.nanargmax(mean))],
+        **_by_emotion("", emotions, mean),
+        **_by_emotion("share_", emotions, share),
         "transitions": int(np.count_nonzero(np.diff(labels))),
         "mean_confidence": float(np.average(np.nanmax(smoothed, axis=1), weights=spans)),
         "thumbnail": timeline.thumbnails[int(pictured)] if pictured >= 0 else None,
     }
 
 
-def _by_emotion(prefix: str, values: np.ndarray) -> dict[str, float | None]:
-    """Columns from float [7], None for nan."""
+def _by_emotion(prefix: str, emotions: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
+    """Columns from float [k], None for nan."""
     numbers = (None if np.isnan(value) else float(value) for value in values)
-    return {prefix + emotion: number for emotion, number in zip(EMOTIONS, numbers, strict=True)}
+    return {prefix + emotion: number for emotion, number in zip(emotions, numbers, strict=True)}
 
 
 def _failures(timeline: Timeline) -> pa.Table:

@@ -7,7 +7,7 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
-export const percent = (part) => (part === null ? "–" : `${(100 * part).toFixed(part < 0.0995 ? 1 : 0)} %`);
+export const percent = (part) => (part == null ? "–" : `${(100 * part).toFixed(part < 0.0995 ? 1 : 0)} %`);
 
 export function tellError(sentence) {
   $("error").textContent = sentence || "";

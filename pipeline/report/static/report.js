@@ -57,7 +57,7 @@ function index(table) {
 
 // ----------------------------------------------------------------------------------------- charts
 
-const EMOTIONS = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"];
+// Of the seven, and again of what is beside them.
 const DASHES = [[], [9, 4], [2, 3], [], [12, 4, 2, 4], [5, 5], [1, 4]];
 const WIDTHS = [1.6, 1.6, 1.8, 2.6, 1.6, 1.6, 1.6];
 const BAND_TOP = -0.04, BAND_BOTTOM = -0.2;
@@ -89,13 +89,14 @@ function hatch(number) {
 }
 
 function page(data) {
+  const emotions = data.emotions;
   const duration = Math.max(data.duration, 1);
-  const colors = EMOTIONS.map((_, number) => document.querySelector(`#e${number} path`).getAttribute("fill"));
-  const hatches = EMOTIONS.map((_, number) => hatch(number));
+  const colors = emotions.map((_, number) => document.querySelector(`#e${number} path`).getAttribute("fill"));
+  const hatches = emotions.map((_, number) => hatch(number));
   const charts = new Map(); // element → uPlot
   const view = { min: 0, max: duration };
   const shown = document.getElementById("view");
-  const hidden = new Set([...EMOTIONS.keys()].filter((number) => !data.known.includes(number)));
+  const hidden = new Set([...emotions.keys()].filter((number) => !data.known.includes(number)));
   let raw = false;
   let moving = false;
 
@@ -222,7 +223,7 @@ function page(data) {
       context.strokeRect(u.bbox.left, top, u.bbox.width, bottom - top);
       lanes.forEach((person, number) => {
         const [high, low] = lane(number + 1);
-        for (const [from, to, label] of person.bands) band(u, from, to, high, low, hatches[label], EMOTIONS[label]);
+        for (const [from, to, label] of person.bands) band(u, from, to, high, low, hatches[label], emotions[label]);
       });
       context.strokeStyle = css("--ink");
       context.lineWidth = devicePixelRatio || 1;
@@ -247,7 +248,7 @@ function page(data) {
     }), [[0, duration], [0, 0]], element);
   }
 
-  // --- one person: seven lines, and the label band under them
+  // --- one person: a line for each emotion, and the label band under them
 
   function unpack(person) {
     const breaks = new Set(person.breaks);
@@ -261,7 +262,7 @@ function page(data) {
       }
       now += step;
       time.push(now);
-      columns.forEach((column, number) => column.push((number < 7 ? person.smoothed[number] : person.raw[number - 7])[row]));
+      columns.forEach((column, number) => column.push((number < emotions.length ? person.smoothed[number] : person.raw[number - emotions.length])[row]));
     });
     return [time, ...columns];
   }
@@ -273,28 +274,28 @@ function page(data) {
     // Below each coloured line a dark one, so that yellow can be seen on white.
     const series = [{}];
     const drawn = [time];
-    for (const number of EMOTIONS.keys()) {
-      series.push({ stroke: () => css("--under"), width: WIDTHS[number] + 1.2, dash: DASHES[number], points: { show: false }, show: !hidden.has(number) });
+    for (const number of emotions.keys()) {
+      series.push({ stroke: () => css("--under"), width: WIDTHS[number % 7] + 1.2, dash: DASHES[number % 7], points: { show: false }, show: !hidden.has(number) });
       drawn.push(columns[number]);
-      series.push({ stroke: colors[number], width: WIDTHS[number], dash: DASHES[number], points: { show: false }, show: !hidden.has(number) });
+      series.push({ stroke: colors[number], width: WIDTHS[number % 7], dash: DASHES[number % 7], points: { show: false }, show: !hidden.has(number) });
       drawn.push(columns[number]);
       series.push({ stroke: colors[number], width: 0, points: { show: true, size: 4, width: 1, fill: colors[number] }, paths: () => null, show: raw && !hidden.has(number) });
-      drawn.push(columns[7 + number]);
+      drawn.push(columns[emotions.length + number]);
     }
     const draw = (u) => {
       u.ctx.save();
       const [top, bottom] = [u.valToPos(BAND_TOP * 1000, "y", true), u.valToPos(BAND_BOTTOM * 1000, "y", true)];
-      for (const [from, to, label] of person.bands) band(u, from, to, top, bottom, hatches[label], EMOTIONS[label]);
+      for (const [from, to, label] of person.bands) band(u, from, to, top, bottom, hatches[label], emotions[label]);
       u.ctx.restore();
     };
     const read = (u) => {
       const row = u.cursor.idx;
       if (row == null || u.cursor.left < 0 || columns[data.known[0]][row] == null) return values.replaceChildren();
       const parts = [Object.assign(document.createElement("b"), { textContent: clock(time[row], 2) })];
-      EMOTIONS.forEach((emotion, number) => {
+      emotions.forEach((emotion, number) => {
         if (hidden.has(number)) return;
         const part = document.createElement("span");
-        part.textContent = `${emotion} ${percent(columns[number][row])}` + (raw ? ` (raw ${percent(columns[7 + number][row])})` : "");
+        part.textContent = `${emotion} ${percent(columns[number][row])}` + (raw ? ` (raw ${percent(columns[emotions.length + number][row])})` : "");
         parts.push(part);
       });
       values.replaceChildren(...parts);
@@ -375,7 +376,7 @@ function page(data) {
     for (const [element, chart] of charts) {
       if (element.id === "overview") { chart.redraw(false, true); continue; }
       chart.batch(() => {
-        for (const number of EMOTIONS.keys()) {
+        for (const number of emotions.keys()) {
           const show = !hidden.has(number);
           chart.setSeries(1 + 3 * number, { show });
           chart.setSeries(2 + 3 * number, { show });
@@ -388,8 +389,8 @@ function page(data) {
   for (const button of document.querySelectorAll("[data-line]")) {
     const number = Number(button.dataset.line);
     const line = button.querySelector("line");
-    line.setAttribute("stroke-width", WIDTHS[number] + 0.8);
-    line.setAttribute("stroke-dasharray", DASHES[number].join(" "));
+    line.setAttribute("stroke-width", WIDTHS[number % 7] + 0.8);
+    line.setAttribute("stroke-dasharray", DASHES[number % 7].join(" "));
     button.addEventListener("click", () => {
       hidden.has(number) ? hidden.delete(number) : hidden.add(number);
       button.setAttribute("aria-pressed", !hidden.has(number));

@@ -77,6 +77,19 @@ def test_what_a_folder_should_not_hold_is_named(folder, path, message):
         read_usage(folder, "train", 48, 1)
 
 
+def test_classes_beside_the_seven_are_read_where_they_are_asked_for(folder):
+    picture = next((folder / "train" / "happy").iterdir())
+    (folder / "train" / "Contempt").mkdir()
+    (folder / "train" / "Contempt" / "1.png").write_bytes(picture.read_bytes())
+    for classes in (None, ["contempt", "happy"]):
+        faces = read_usage(folder, "train", 4, 1, classes=classes)
+        assert faces.emotions == (*EMOTIONS, "contempt")
+        truth, known = hard_labels(faces, "fer2013", ("contempt", "happy"))
+        assert sorted(truth[known].tolist()).count(0) == 1
+        targets, known = targets_for(faces, "fer2013", ("contempt", "awe"))
+        assert targets[known].tolist() == [[1, 0]]
+
+
 def test_a_folder_without_pictures_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no pictures in folders named after classes"):
         read_splits(tmp_path, 48, 1)
@@ -221,13 +234,16 @@ def test_two_classes_leave_the_other_pictures_out():
     assert (truth[known].tolist(), known.tolist()) == ([0, 1], [True, False, True, False])
 
 
-def test_labels_that_the_data_does_not_have_are_refused(folder):
+def test_data_without_votes_counts_by_its_own_labels(folder):
     faces = read_usage(folder, "train", 4, 1)
-    np.testing.assert_array_equal(targets_for(faces, "both")[0], np.eye(7)[faces.fer2013])
-    assert hard_labels(faces, "both")[1].all()
-    with pytest.raises(
-        ValueError, match=r"no picture that 'ferplus' labels call angry or .*--labels fer2013"
-    ):
-        targets_for(faces, "ferplus")
+    for labels in ("ferplus", "fer2013", "both"):
+        np.testing.assert_array_equal(targets_for(faces, labels)[0], np.eye(7)[faces.fer2013])
+        truth, known = hard_labels(faces, labels)
+        assert known.all()
+        np.testing.assert_array_equal(truth, faces.fer2013)
+
+
+def test_classes_that_the_data_does_not_have_are_refused(folder):
+    faces = read_usage(folder, "train", 4, 1)
     with pytest.raises(ValueError, match="call disgust or sad"):
         targets_for(faces, "fer2013", ("disgust", "sad"))

@@ -18,6 +18,7 @@ from pipeline.commands.annotate import FacesInTime
 from pipeline.draw.overlay import confidence_color, draw_face
 from schemas.emotions import COLORS, EMOTIONS
 from schemas.tables import SAMPLES, TIMELINES, VIDEOS
+from transforms.faces.analyzer import AnalyzedFace
 from transforms.tables.files import table_path, write_parquet
 from transforms.video.decoder import Decoder
 from transforms.video.inputs import find_videos
@@ -113,11 +114,11 @@ def test_at_a_sample_its_own_rows_are_shown_in_whatever_order_they_come(data):
 
 
 def test_a_box_has_its_emotions_colour_and_fades_with_confidence():
-    assert confidence_color(HAPPY, 1.0) == ImageColor.getrgb(COLORS["happy"])
-    unsure, sure = confidence_color(HAPPY, 0.3), confidence_color(HAPPY, 0.9)
+    assert confidence_color(COLORS["happy"], 1.0) == ImageColor.getrgb(COLORS["happy"])
+    unsure, sure = confidence_color(COLORS["happy"], 0.3), confidence_color(COLORS["happy"], 0.9)
     assert all(low < high for low, high in zip(unsure, sure, strict=True))
     image = np.full((240, 320, 3), 255, np.uint8)
-    draw_face(image, np.array([100.0, 120.0, 80.0, 90.0]), "#1", CERTAIN[SAD])
+    draw_face(image, AnalyzedFace(np.array([100.0, 120.0, 80.0, 90.0]), CERTAIN[SAD]), "#1")
     assert tuple(image[165, 100]) == ImageColor.getrgb(COLORS["sad"])
     assert (image[165, 140] == 255).all()  # the face itself stays free
     assert (image[:40] == 255).all()
@@ -129,7 +130,7 @@ def test_bars_are_as_high_as_probabilities():
         probabilities = np.full(7, 0, np.float32)
         probabilities[HAPPY], probabilities[SAD] = probability, 1 - probability
         image = np.zeros((480, 640, 3), np.uint8)
-        draw_face(image, np.array([200.0, 200.0, 160.0, 160.0]), "#1", probabilities)
+        draw_face(image, AnalyzedFace(np.array([200.0, 200.0, 160.0, 160.0]), probabilities), "#1")
         bars = (image[:195] == ImageColor.getrgb(COLORS["happy"])).all(axis=2)
         heights.append(int(bars.any(axis=1).sum()))
     assert heights[2] > 20
@@ -140,7 +141,7 @@ def test_bars_are_as_high_as_probabilities():
 @pytest.mark.parametrize("box", [(0, 0, 1, 1), (-50, -50, 900, 900), (600, 20, 30, 30), (5, 5, 0, 0)])
 def test_any_box_in_any_picture_can_be_drawn(size, box):
     image = np.zeros((*size, 3), np.uint8)
-    draw_face(image, np.array(box, np.float32), "#12345", CERTAIN[0])
+    draw_face(image, AnalyzedFace(np.array(box, np.float32), CERTAIN[0]), "#12345")
 
 
 def make_clip(path, times_ms=TIMES_MS, size=SIZE, sound=True):
