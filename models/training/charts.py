@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import ConfusionMatrixDisplay
 
-from schemas.emotions import COLORS
+from schemas.emotions import colors_of
 
 _DPI: Final = 120
 _BINS: Final = 15
@@ -60,7 +60,8 @@ def draw_counts(counts: Mapping[str, Mapping[str, int]], path: Path) -> None:
     for axes, (part, by_class) in zip(
         figure.subplots(1, len(counts), squeeze=False)[0], counts.items(), strict=True
     ):
-        bars = axes.bar(list(by_class), list(by_class.values()), color=[COLORS[name] for name in by_class])
+        colors = colors_of([*by_class])
+        bars = axes.bar(list(by_class), list(by_class.values()), color=[colors[name] for name in by_class])
         axes.bar_label(bars, fontsize=8)
         axes.set(title=f"{part}: {sum(by_class.values())} pictures", ylabel="pictures")
         axes.tick_params(axis="x", rotation=45)

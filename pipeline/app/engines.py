@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.classify.classifier import Classifier, load_classifier
-from models.classify.spec import find_model, shipped_weights
+from models.classify.spec import find_model, installed_models, shipped_weights
 from models.detectors import Detector, all_detectors, get_detector, make_detector
 from schemas import defaults
 from schemas.emotions import all_emotions
@@ -30,15 +30,16 @@ class Engines:
         detector_weights: for the detector that takes some. Without them it is not offered: to fetch them
             would be an external request that nobody asked for.
 
-    `emotions` are those that faces on the page can have: the seven, then those of `model` beside them.
+    `emotions` are those that faces on the page can have: the seven, then what models know beside them.
 
     Raises UsageError when either cannot be used.
     """
 
     def __init__(self, model: str = defaults.MODEL, detector_weights: Path | None = None) -> None:
         self._weights = detector_weights
-        self._models = {name: name for name in shipped_weights()}
-        self.emotions = all_emotions(find_model(model).spec.classes)
+        self._models = {name: name for name in (*shipped_weights(), *installed_models())}
+        known = [name for each in (model, *installed_models()) for name in find_model(each).spec.classes]
+        self.emotions = all_emotions([*dict.fromkeys(known)])
         for name, kind in all_detectors().items():
             if kind.takes_weights and detector_weights is not None:
                 make_detector(name, weights=detector_weights)

@@ -1,6 +1,7 @@
 """Detectors and models of other installed packages, shown by the one in examples/."""
 
 import json
+import sys
 import tomllib
 
 import numpy as np
@@ -48,6 +49,7 @@ def example(monkeypatch, tmp_path):
 def broken(monkeypatch, tmp_path, module):
     site = tmp_path / "site"
     site.mkdir()
+    monkeypatch.delitem(sys.modules, "somebodys", raising=False)
     (site / "somebodys.py").write_text(module)
     groups = {
         "affectline.detectors": {"theirs": "somebodys:make"},
