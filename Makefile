@@ -25,7 +25,7 @@ lint: $(VENV)/.test
 # What is known against the versions that are installed; the auditor has an environment of its own.
 audit: $(VENV)/.run $(VENV)/audit/bin/pip-audit
 	$(BIN)/pip freeze --exclude-editable > $(VENV)/audit/requirements.txt
-	$(VENV)/audit/bin/pip-audit --disable-pip --no-deps -r $(VENV)/audit/requirements.txt
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps -r $(VENV)/audit/requirements.txt
 
 $(VENV)/audit/bin/pip-audit: | $(VENV)/bin/pip
 	$(PYTHON) -m venv $(VENV)/audit

@@ -10,7 +10,7 @@ PACKAGES = ("schemas", "models", "transforms", "pipeline")
 VERSION = re.search(r'VERSION = "(.+)"', (HERE / "schemas/__init__.py").read_text(encoding="utf-8"))[1]
 
 RUN = [
-    "apache-beam>=2.72,<3",  # the pipeline
+    "apache-beam>=2.73,<3",  # the pipeline
     "tensorflow>=2.18,<3",  # trains; runs the networks on a GPU
     "keras>=3.10,<4",  # the classifier's file format
     "ai-edge-litert>=2,<3",  # runs the networks on a CPU
@@ -40,13 +40,13 @@ APP = [
     "websockets>=14",  # frames of the webcam
 ]
 DATAFLOW = [
-    "apache-beam[gcp]>=2.72,<3",  # Dataflow's and Cloud Storage's clients
+    "apache-beam[gcp]>=2.73,<3",  # Dataflow's and Cloud Storage's clients
 ]
 S3 = [
-    "apache-beam[aws]>=2.72,<3",  # the client of s3://
+    "apache-beam[aws]>=2.73,<3",  # the client of s3://
 ]
 AZURE = [
-    "apache-beam[azure]>=2.72,<3",  # the client of azfs://
+    "apache-beam[azure]>=2.73,<3",  # the client of azfs://
 ]
 ONNX = [
     "onnxruntime>=1.20",  # runs models of one's own in ONNX
