@@ -129,7 +129,7 @@ COLUMNS: Final[dict[str, dict[str, Column]]] = {
         "status": Column(
             "What became of it.",
             "",
-            "`ok`, `partial` (something was lost), `failed` (nothing was read), `retry` (not the file's fault)",
+            "`ok`, `partial` (a part was lost), `failed` (nothing was read), `retry` (not the file's fault)",
             NEVER,
         ),
         "error": Column("What was lost and why, in sentences.", "", "", "there is nothing to say"),

@@ -165,17 +165,10 @@ def main() -> None:
 
 
 _COMMANDS: Final = {
-    "Videos": (videos.run, videos.plan, videos.demo),
+    "Videos": (videos.run, videos.plan, videos.demo, videos.crops),
     "Finished tables": (videos.report, videos.annotate, videos.resmooth, videos.compact),
     "Pictures and cameras": (pictures.predict, serving.live, serving.app),
-    "Models": (
-        models.models_group,
-        models.train,
-        models.evaluate,
-        models.wrap,
-        videos.crops,
-        pictures.explain,
-    ),
+    "Models": (models.models_group, models.train, models.evaluate, models.wrap, pictures.explain),
     "Settings": (config,),
 }
 for _command in itertools.chain.from_iterable(_COMMANDS.values()):
