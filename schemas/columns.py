@@ -26,7 +26,7 @@ _VIDEO_ID: Final = Column(
     NEVER,
 )
 _TRACK_ID: Final = Column(
-    "The track: one face followed through one shot. Who leaves and returns gets a new one.",
+    "The track: one face followed through one shot. Away for more than two seconds, or after a cut: a new one.",
     "",
     "from 0 in each video",
     NEVER,
