@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 SELECTED := $(if $(ALL),--cov --cov-report=term --cov-fail-under=88,-m "not slow and not torture and not cluster")
 
-.PHONY: demo test lint audit clean
+.PHONY: demo test lint docs audit clean
 
 demo: $(VENV)/.run
 	$(BIN)/affectline demo
@@ -21,6 +21,10 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# The manual, as build/site; a link that leads nowhere is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # What is known against the versions that are installed; the auditor has an environment of its own.
 audit: $(VENV)/.run $(VENV)/audit/bin/pip-audit
@@ -41,6 +45,10 @@ $(VENV)/.run: setup.py | $(VENV)/bin/pip
 $(VENV)/.test: setup.py | $(VENV)/bin/pip
 	$(BIN)/pip install --quiet -e '.[test]'
 	touch $@ $(VENV)/.run
+
+$(VENV)/.docs: setup.py | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet -e '.[docs]'
+	touch $@
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -48,6 +48,13 @@ S3 = [
 AZURE = [
     "apache-beam[azure]>=2.73,<3",  # the client of azfs://
 ]
+DOCS = [
+    "mkdocs>=1.6,<2",  # the manual
+    "mkdocs-material>=9.5",
+    "mkdocstrings[python]>=0.26",  # its reference of the API
+    "mkdocs-click>=0.8",  # of the commands
+    "mkdocs-jupyter>=0.25",  # notebooks as pages
+]
 ONNX = [
     "onnxruntime>=1.20",  # runs models of one's own in ONNX
 ]
@@ -108,6 +115,7 @@ setup(
         "s3": S3,
         "azure": AZURE,
         "onnx": ONNX,
+        "docs": DOCS,
         "test": TEST,
         "all": sorted({*TRAIN, *APP, *DATAFLOW, *S3, *AZURE, *ONNX, *TEST}),
     },

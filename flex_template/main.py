@@ -3,6 +3,7 @@
 import sys
 from typing import Any, Final
 
+from pipeline.cli.command import shown_flag
 from pipeline.cli.main import main
 from pipeline.cli.videos import run
 
@@ -34,7 +35,7 @@ def command(arguments: list[str]) -> list[str]:
 
 
 def _options() -> dict[str, Any]:
-    return {name: parameter for parameter in run.params for name in parameter.opts if name.startswith("--")}
+    return {shown_flag(parameter): parameter for parameter in run.params}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 
+from pipeline.cli.command import shown_flag
 from pipeline.cli.videos import run
 
 FILE: Final = Path(__file__).with_name("metadata.json")
@@ -24,6 +25,8 @@ LEFT_OUT: Final = (
     "dry_run",
     "metrics",
     "debug",
+    "beam_options",
+    "config",
 )
 
 
@@ -34,8 +37,7 @@ def parameters() -> list[click.Parameter]:
 
 def parameter_name(parameter: click.Parameter) -> str:
     """A parameter's name in the template: its long option, with underscores."""
-    long = max(parameter.opts, key=len)
-    return long.lstrip("-").replace("-", "_")
+    return shown_flag(parameter).lstrip("-").replace("-", "_")
 
 
 def metadata() -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Job:
     """One video and what was made of it."""
 
     id: str
-    name: str  # as the browser called it: shown, and used for nothing else
+    name: str  # as the browser called it: shown; files are called by what is safe of it
     choice: Choice
     folder: Path
     video: Path
@@ -67,6 +67,7 @@ class Job:
         page = next((name for name in self.files if name.startswith("report/pages/")), None)
         return {name: getattr(self, name) for name in shown} | {
             "report": page,
+            "stem": self.video.stem,
             "clip": "annotated.mp4" if "annotated.mp4" in self.files else None,
             "tables": "tables.zip" if "tables.zip" in self.files else None,
         }

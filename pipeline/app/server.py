@@ -42,6 +42,7 @@ from pipeline.app.uploads import (
     announced_size,
     check_picture,
     receive,
+    safe_name,
     video_ending,
 )
 from pipeline.draw.overlay import draw_analyzed
@@ -162,8 +163,11 @@ class App:
                 coming.file = received = folder / "received"
                 with received.open("wb") as file:
                     await receive(request, MAX_VIDEO_BYTES, file)
-                coming.file = video = received.rename(folder / f"video{video_ending(received)}")
-                job = await self._jobs.add(asked.get("name", "video"), choice, folder, video)
+                name = asked.get("name", "video")
+                uploads = folder / "upload"  # by itself, so that no name can meet one of ours
+                uploads.mkdir()
+                coming.file = video = received.rename(uploads / f"{safe_name(name)}{video_ending(received)}")
+                job = await self._jobs.add(name, choice, folder, video)
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise

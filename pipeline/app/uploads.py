@@ -1,12 +1,16 @@
-"""Files that a browser sends: counted while they come, told by their first bytes, never by their names."""
+"""Files that a browser sends: counted while they come, and told by their first bytes.
+
+Of their names what is safe is kept, for people to know them by.
+"""
 
 import asyncio
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from PIL import Image, UnidentifiedImageError
@@ -18,6 +22,7 @@ MAX_FRAME_BYTES: Final = 2**20  # of the webcam
 MAX_FRAME_PIXELS: Final = 1920 * 1080
 MAX_VIDEO_BYTES: Final = 2 * 2**30
 MAX_VIDEO_SECONDS: Final = 3600
+_MAX_NAME_BYTES: Final = 80
 _ROOM_BYTES: Final = 2**30  # that must be left on the disk
 
 # Pillow's other formats run foreign programs, or are rare enough to be seldom tested.
@@ -116,6 +121,18 @@ def check_picture(
 
 def _too_many_pixels(limit: int) -> UploadError:
     return UploadError(413, f"The picture has more than {limit / 1e6:.0f} megapixels; send a smaller one.")
+
+
+def safe_name(name: str) -> str:
+    """What is left of a file's own name when nothing in it can be a path, a hidden file or a surprise.
+
+    Its stem alone: letters and digits of any script, spaces, dots, dashes and underscores.
+    """
+    stem = PurePosixPath(name.replace("\\", "/")).stem
+    kept = re.sub(r"[^\w .-]+", "_", stem).strip(" ._-")
+    while len(kept.encode()) > _MAX_NAME_BYTES:
+        kept = kept[:-1].rstrip(" ._-")
+    return kept or "video"
 
 
 def video_ending(path: Path) -> str:

@@ -1,5 +1,6 @@
 """The `affectline` command: all its commands, and how errors leave it. Heavy imports wait until one runs."""
 
+import itertools
 import logging
 import os
 import signal
@@ -13,7 +14,8 @@ from typing import Any, Final, NoReturn
 import click
 
 from pipeline.cli import models, pictures, serving, videos
-from pipeline.cli.options import DEBUG
+from pipeline.cli.command import DEBUG, VARIABLES, first_sentence
+from pipeline.cli.config import config
 from pipeline.run import PIPELINE_THREAD
 from schemas import VERSION
 from schemas.errors import AffectlineError, TerminatedError, exit_code
@@ -41,6 +43,12 @@ class _Affectline(click.Group):
                 cause = error if isinstance(error, KeyboardInterrupt) else error.__context__
                 click.echo("affectline: stopped.", err=True)
                 _leave(exit_code(cause or error))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by heading, each with its whole first sentence."""
+        for heading, commands in _COMMANDS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(str(each.name), first_sentence(each)) for each in commands])
 
     def make_context(
         self, info_name: str | None, args: list[str], *rest: Any, **kwargs: Any
@@ -138,7 +146,16 @@ class _Sentence(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]
 
 
-@click.group(cls=_Affectline, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(
+    cls=_Affectline,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "show_default": True,
+        "auto_envvar_prefix": VARIABLES,
+    },
+    epilog="Options are also taken from variables such as AFFECTLINE_FPS or AFFECTLINE_RUN_OUTPUT, and from "
+    "a TOML file that --config names; `affectline config` prints what holds.",
+)
 @click.version_option(VERSION, prog_name="affectline")
 def main() -> None:
     """Turn folders of videos into emotion timelines that can be queried."""
@@ -147,11 +164,12 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
-for _command in (
-    *(videos.run, videos.plan, videos.resmooth, videos.report, videos.annotate, videos.compact, videos.demo),
-    videos.crops,
-    *(pictures.predict, pictures.explain),
-    *(serving.live, serving.app),
-    *(models.train, models.evaluate, models.wrap, models.models_group),
-):
+_COMMANDS: Final = {
+    "Videos": (videos.run, videos.plan, videos.demo, videos.crops),
+    "Finished tables": (videos.report, videos.annotate, videos.resmooth, videos.compact),
+    "Pictures and cameras": (pictures.predict, serving.live, serving.app),
+    "Models": (models.models_group, models.train, models.evaluate, models.wrap, pictures.explain),
+    "Settings": (config,),
+}
+for _command in itertools.chain.from_iterable(_COMMANDS.values()):
     main.add_command(_command)

@@ -3,18 +3,21 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
+from pipeline.cli.command import Command, CommandGroup, Grouped
 from pipeline.cli.extras import needs_train_extra
 from pipeline.cli.options import debug_option
-from pipeline.cli.training_options import Grouped, GroupedCommand, data_options, overrides, recipe_options
+from pipeline.cli.training_options import data_options, overrides, recipe_options
 from schemas.errors import UsageError
+
+_LIBRARIES_LOG: Final = "libraries.log"  # in the folder that a command writes
 
 
 @click.command(
-    cls=GroupedCommand,
+    cls=Command,
     epilog="What is left out is as in the model's own recipe. Under Phases, VALUE counts for every phase and "
     "PHASE=VALUE for one; such options may be repeated.",
 )
@@ -68,10 +71,7 @@ def train(
 
     Run the same command again to go on after a cut.
     """
-    with needs_train_extra():
-        from models.training import training
-    from models.architectures.registry import get_architecture
-    from models.training.recipes import changed_recipe
+    from pipeline.run.stderr import quiet_libraries
 
     if (model is None) == (start is None):
         raise UsageError(
@@ -82,15 +82,22 @@ def train(
         assert start is not None
         if votes or backbone_weights:
             raise UsageError("--votes and --backbone-weights go with a MODEL that is trained anew.")
-        _fine_tune(start, folds, data, output, seed, options)
+        with quiet_libraries(str(output / _LIBRARIES_LOG)):
+            _fine_tune(start, folds, data, output, seed, options)
         return
     if folds:
         raise UsageError("--folds goes with --from.")
-    recipe = changed_recipe(get_architecture(model).recipe, **overrides(options))
-    config = training.TrainingConfig(
-        model, str(data), seed, recipe, str(votes) if votes else None, backbone_weights
-    )
-    training.train(config, output)
+    with quiet_libraries(str(output / _LIBRARIES_LOG)):
+        with needs_train_extra():
+            from models.training import training
+        from models.architectures.registry import get_architecture
+        from models.training.recipes import changed_recipe
+
+        recipe = changed_recipe(get_architecture(model).recipe, **overrides(options))
+        config = training.TrainingConfig(
+            model, str(data), seed, recipe, str(votes) if votes else None, backbone_weights
+        )
+        training.train(config, output)
     click.echo((output / "evaluation" / "evaluation.txt").read_text(encoding="utf-8"), nl=False)
 
 
@@ -108,7 +115,7 @@ def _fine_tune(
     click.echo(f"The model is {output / 'model.keras'}; --model takes it.")
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=Command)
 @click.option(
     "--model",
     "names",
@@ -151,12 +158,15 @@ def evaluate(
     predictions: Path | None,
 ) -> None:
     """Measure saved models on labelled faces, and set them side by side."""
-    with needs_train_extra():
-        from models.training import evaluation
+    from pipeline.run.stderr import quiet_libraries
 
-    measured = evaluation.evaluate_all(names, data, usage, votes)
-    if output:
-        evaluation.write_evaluation(measured, output)
+    with quiet_libraries(str(output / _LIBRARIES_LOG) if output else os.devnull):
+        with needs_train_extra():
+            from models.training import evaluation
+
+        measured = evaluation.evaluate_all(names, data, usage, votes)
+        if output:
+            evaluation.write_evaluation(measured, output)
     if predictions:
         predictions.parent.mkdir(parents=True, exist_ok=True)
         evaluation.predictions(measured).to_csv(predictions, index=False, float_format="%.6f")
@@ -176,7 +186,7 @@ class _Numbers(click.ParamType):
             self.fail(f"{value!r} is neither a number nor three of them between commas.", param, ctx)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("network", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--classes", metavar="NAME,NAME…", help="What its answers stand for, in their order.")
 @click.option(
@@ -221,7 +231,7 @@ def wrap(network: Path, calibrate: Path | None, output: Path, classes: str | Non
         click.echo(line)
 
 
-@click.group("models", invoke_without_command=True)
+@click.group("models", cls=CommandGroup, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 @click.pass_context
@@ -234,15 +244,14 @@ def models_group(ctx: click.Context, as_json: bool) -> None:
         click.echo(json.dumps(entries, indent=2) if as_json else as_text(entries))
 
 
-@models_group.command("show")
+@models_group.command("show", cls=Command)
 @click.argument("model", metavar="NAME|FILE")
 @click.option("-o", "--output", metavar="FILE.png", help="The picture to write.  [default: NAME.png, here]")
 @debug_option
 def show_model(model: str, output: str | None) -> None:
     """Print a model's layers and draw them; of a network made elsewhere, what is known of it."""
     from models.classify.spec import find_model, is_saved
-    from models.inspect.catalogue import network_of
-    from models.inspect.diagram import layer_table, layered_picture
+    from pipeline.run.stderr import quiet_libraries
 
     saved = find_model(model) if is_saved(model) else None
     if saved and saved.spec.wrapped:
@@ -251,10 +260,15 @@ def show_model(model: str, output: str | None) -> None:
     picture = output or f"{Path(model).stem if model.endswith('.keras') else model}.png"
     if not picture.endswith(".png"):
         raise UsageError(f"'{picture}' is no name for a picture; give one that ends in .png.")
-    network = network_of(model)
-    try:
-        layered_picture(network).save(picture)
-    except OSError as error:
-        raise UsageError(f"'{picture}' cannot be written: {error.strerror}.") from error
-    click.echo(layer_table(network))
+    with quiet_libraries():
+        from models.inspect.catalogue import network_of
+        from models.inspect.diagram import layer_table, layered_picture
+
+        network = network_of(model)
+        try:
+            layered_picture(network).save(picture)
+        except OSError as error:
+            raise UsageError(f"'{picture}' cannot be written: {error.strerror}.") from error
+        table = layer_table(network)
+    click.echo(table)
     click.echo(f"Drawn in {picture}.")

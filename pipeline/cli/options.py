@@ -7,22 +7,11 @@ from typing import Any
 
 import click
 
+from pipeline.cli.command import DEBUG, Setting
 from pipeline.run.options import SettingsOptions
 
-BEAM_OPTIONS = "beam_options"
-DEBUG = "debug"
 # What finds faces and names emotions, also where no video is run.
 FACE_OPTIONS = ("detector", "detector_weights", "min_face", "model")
-
-
-class RunCommand(click.Command):
-    """A command after whose `--` come options for Beam."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Set what follows `--` aside before click reads the rest."""
-        at = args.index("--") if "--" in args else len(args)
-        ctx.meta[BEAM_OPTIONS] = args[at + 1 :]
-        return super().parse_args(ctx, args[:at])
 
 
 class _Rate(click.ParamType):
@@ -81,19 +70,9 @@ def options_of(
 
 def _option(option: dataclasses.Field[Any], default: Any) -> Callable[[Any], Any]:
     limits, flag = option.metadata, "--" + option.name.replace("_", "-")
+    shown = {"cls": Setting, "group": limits["group"], "help": limits["help"]}
     if option.type is bool:
-        if not default:
-            return click.option(flag, is_flag=True, help=limits["help"])
-        switched_off = flag.replace("--", "--no-", 1)
-        return click.option(
-            switched_off,
-            option.name,
-            is_flag=True,
-            flag_value=False,
-            default=True,
-            show_default=False,
-            help=limits["help"],
-        )
+        return click.option(f"{flag}/{flag.replace('--', '--no-', 1)}", default=default, **shown)
     low = limits["at_least"] if limits["above"] is None else limits["above"]
     numbers = {"min": low, "max": limits["at_most"], "min_open": limits["above"] is not None}
     types: dict[Any, click.ParamType] = {
@@ -104,5 +83,5 @@ def _option(option: dataclasses.Field[Any], default: Any) -> Callable[[Any], Any
         float | None: click.FloatRange(**numbers),
     }
     kind = types.get(option.name) or types.get(option.type, click.STRING)
-    shown = "auto" if isinstance(kind, _NumberOrAuto) else default
-    return click.option(flag, default=shown, type=kind, metavar=limits["metavar"], help=limits["help"])
+    taken = "auto" if isinstance(kind, _NumberOrAuto) else default
+    return click.option(flag, default=taken, type=kind, metavar=limits["metavar"], **shown)

@@ -1,5 +1,6 @@
 """Commands on single pictures."""
 
+import csv
 import os
 import sys
 from collections.abc import Callable
@@ -7,8 +8,10 @@ from typing import Any
 
 import click
 
+from pipeline.cli.command import Command, CommandGroup
 from pipeline.cli.options import FACE_OPTIONS, debug_option, options_of
 from pipeline.run.options import SettingsOptions
+from schemas.errors import UsageError
 
 
 def _picture_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -21,7 +24,7 @@ def _picture_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @_picture_options
 @click.option(
@@ -30,30 +33,48 @@ def _picture_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Draw what was found into a copy; with several pictures or a folder, a folder of copies.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a picture.")
-def predict(images: tuple[str, ...], crop: bool, annotate: str | None, as_json: bool, **tools: Any) -> None:
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values, a line a face.")
+def predict(
+    images: tuple[str, ...], crop: bool, annotate: str | None, as_json: bool, as_csv: bool, **tools: Any
+) -> None:
     """Find the faces in pictures and their emotions; an IMAGE may be a folder of them."""
+    if as_json and as_csv:
+        raise UsageError("--json and --csv are two ways to print; choose one.")
     from pipeline.run.stderr import redirect_stderr
 
     unread = 0
     with redirect_stderr(os.devnull) as terminal:
-        from pipeline.commands.predict import PictureTable, as_json_line, load_analyzer, plan_tasks
+        from pipeline.commands.predict import (
+            PictureTable,
+            as_csv_rows,
+            as_json_line,
+            csv_head,
+            load_analyzer,
+            plan_tasks,
+        )
         from pipeline.commands.predict import predict as predict_all
 
         tasks = plan_tasks(images, annotate)
         analyzer = load_analyzer(crop, **tools)
         table = PictureTable(max(len(task.picture) for task in tasks), analyzer.spec.classes, boxes=not crop)
-        if not as_json:
+        rows = csv.DictWriter(sys.stdout, csv_head(analyzer.spec.classes), lineterminator="\n")
+        if as_csv:
+            rows.writeheader()
+        elif not as_json:
             click.echo(table.head())
         for prediction in predict_all(tasks, analyzer):
             if prediction.error:
                 unread += 1
                 click.echo(f"affectline: {prediction.picture}: {prediction.error}", file=terminal)
+            if as_csv:
+                rows.writerows(as_csv_rows(prediction))
+                continue
             for line in [as_json_line(prediction)] if as_json else table.rows(prediction):
                 click.echo(line)
     sys.exit(3 if unread else 0)
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def explain() -> None:
     """Look inside a model: each command writes one picture."""
 
@@ -64,7 +85,7 @@ _picture_file_option = click.option(
 )
 
 
-@explain.command()
+@explain.command(cls=Command)
 @_picture_file_option
 @options_of(SettingsOptions, "model")
 @_layer_option
@@ -80,7 +101,7 @@ def kernels(output: str, model: str, layer: str | None) -> None:
     click.echo(done)
 
 
-@explain.command()
+@explain.command(cls=Command)
 @click.argument("image")
 @_picture_file_option
 @_picture_options
@@ -97,7 +118,7 @@ def features(image: str, output: str, layer: str | None, crop: bool, **tools: An
     click.echo(done)
 
 
-@explain.command()
+@explain.command(cls=Command)
 @click.argument("image")
 @_picture_file_option
 @_picture_options

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.command import Command
 from pipeline.cli.options import FACE_OPTIONS, debug_option, options_of
 from pipeline.run.options import SettingsOptions
 from schemas import defaults
 from schemas.extras import needs_extra
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source")
 @options_of(SettingsOptions, *FACE_OPTIONS, "smoothing", "window", min_face=defaults.LIVE_MIN_FACE)
 @click.option("-o", "--output", metavar="FILE.mp4", help="Write the frames with what was seen drawn in.")
@@ -48,7 +49,7 @@ def live(
         click.echo(f"affectline: {sentence}", file=terminal)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--host", default="127.0.0.1", help="Address to serve at; any but this machine needs a token.")
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="0: a free one.")
 @click.option("--no-open", is_flag=True, help="Do not open a browser.")
@@ -56,9 +57,12 @@ def live(
 @debug_option
 def app(host: str, port: int, no_open: bool, model: str, detector_weights: str | None) -> None:
     """Serve a page for pictures, videos and the webcam, on this machine alone."""
-    with needs_extra("app", "starlette", "uvicorn"):
-        from pipeline.app.server import serve
-    from pipeline.app.engines import Engines
+    from pipeline.run.stderr import quiet_libraries
 
-    engines = Engines(model, Path(detector_weights) if detector_weights else None)
-    serve(host, port, engines, open_browser=not no_open, tell=click.echo)
+    with quiet_libraries():
+        with needs_extra("app", "starlette", "uvicorn"):
+            from pipeline.app.server import serve
+        from pipeline.app.engines import Engines
+
+        engines = Engines(model, Path(detector_weights) if detector_weights else None)
+        serve(host, port, engines, open_browser=not no_open, tell=click.echo)

@@ -6,31 +6,8 @@ from typing import Any
 
 import click
 
+from pipeline.cli.command import Grouped
 from schemas.emotions import canonical_emotion
-
-
-class Grouped(click.Option):
-    """An option that stands under a heading in the help."""
-
-    def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.group = group
-
-
-class GroupedCommand(click.Command):
-    """A command whose help lists options by heading."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, those without a heading last."""
-        groups: dict[str, list[tuple[str, str]]] = {}
-        options = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
-        for option in sorted(options, key=lambda each: not isinstance(each, Grouped)):
-            if record := option.get_help_record(ctx):
-                group = option.group if isinstance(option, Grouped) else "Other"
-                groups.setdefault(group, []).append(record)
-        for group, records in groups.items():
-            with formatter.section(group):
-                formatter.write_dl(records)
 
 
 class _PerPhase(click.ParamType):

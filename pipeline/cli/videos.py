@@ -8,17 +8,12 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import (
-    BEAM_OPTIONS,
-    FACE_OPTIONS,
-    RunCommand,
-    debug_option,
-    options_of,
-)
-from pipeline.run.options import RunOptions, SettingsOptions
+from pipeline.cli.command import Command, Grouped, RunCommand
+from pipeline.cli.options import FACE_OPTIONS, debug_option, options_of
+from pipeline.run.options import RUNNERS, TOLD, RunOptions, SettingsOptions
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("inputs", nargs=-1, required=True, metavar="DIR|VIDEO...")
 @click.option("-o", "--output", required=True, metavar="FOLDER", help="New folder, of one folder a class.")
 @options_of(SettingsOptions, "fps", *FACE_OPTIONS, fps="1")
@@ -56,14 +51,25 @@ def crops(ctx: click.Context, /, inputs: tuple[str, ...], output: str, fps: str,
 
 @click.command(cls=RunCommand, epilog="Options for Beam itself come after `--`.")
 @click.argument("inputs", nargs=-1, required=True)
-@click.option("-o", "--output", "out", required=True, help="Folder for the tables.")
+@click.option("-o", "--output", "out", required=True, metavar="DIR", help="Folder for the tables.")
 @options_of(RunOptions)
-@click.option("--dry-run", is_flag=True, help="Show what Dataflow would be sent, and send nothing.")
-@click.option("--metrics", is_flag=True, help="Print what was counted and timed.")
+@click.option(
+    "--dry-run",
+    cls=Grouped,
+    group=RUNNERS,
+    is_flag=True,
+    help="Show what Dataflow would be sent, and send nothing.",
+)
+@click.option("--beam-options", multiple=True, hidden=True)
+@click.option("--metrics", cls=Grouped, group=TOLD, is_flag=True, help="Print what was counted and timed.")
 @debug_option
-@click.pass_context
 def run(
-    ctx: click.Context, /, inputs: tuple[str, ...], out: str, dry_run: bool, metrics: bool, **options: Any
+    inputs: tuple[str, ...],
+    out: str,
+    dry_run: bool,
+    beam_options: tuple[str, ...],
+    metrics: bool,
+    **options: Any,
 ) -> None:
     """Turn videos into tables: INPUTS are files, folders, globs, URIs or @lists of them."""
     from pipeline.run.ask import refuse
@@ -74,7 +80,7 @@ def run(
 
     chosen = RunOptions(**options)
     with error_for_machines(chosen.summary_json):
-        request = check_request(inputs, out, chosen, ctx.meta.get(BEAM_OPTIONS, ()))
+        request = check_request(inputs, out, chosen, beam_options)
         if dry_run:
             for line in dry_run_lines(request):
                 click.echo(line)
@@ -100,11 +106,11 @@ def ask_user(situation: str, question: str, instead: str) -> bool:
     return click.confirm(f"{situation}; {question}", err=True)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("inputs", nargs=-1, required=True)
 @options_of(SettingsOptions)
-@debug_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
 def plan(inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Say what a run over INPUTS would take; nothing is written."""
     from pipeline.run.plan import make_plan, plan_lines
@@ -123,7 +129,7 @@ def plan(inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
             click.echo(line)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("out", metavar="DIR")
 @options_of(SettingsOptions, "smoothing", "window")
 @debug_option
@@ -136,7 +142,7 @@ def resmooth(out: str, smoothing: str, window: float | None) -> None:
     click.echo(f"{resmooth_folder(out, smoothing, window)} videos smoothed again with {smoothing}.")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("-o", "--output", "out", help="Folder for the tables; a new one when left out.")
 @debug_option
 @click.pass_context
@@ -148,23 +154,41 @@ def demo(ctx: click.Context, out: str | None) -> None:
     ctx.invoke(run, inputs=(str(clip()),), out=out or new_folder())
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("video")
 @click.argument("out", metavar="DIR")
-@click.option("-o", "--output", required=True, metavar="FILE.mp4", help="The video to write.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE.mp4|FOLDER",
+    help="The video to write; of a folder of videos, the folder for their copies.",
+)
 @debug_option
 def annotate(video: str, out: str, output: str) -> None:
-    """Draw what the tables in DIR say of VIDEO's faces into a copy of it."""
+    """Draw what the tables in DIR say of VIDEO's faces into a copy of it; VIDEO may be a folder of them."""
+    from pipeline.commands.annotate import Copy, annotate_all, holds_several
     from pipeline.commands.annotate import annotate as annotate_video
 
-    done = annotate_video(video, out, output)
-    sound = "with sound" if done.has_sound else "without sound"
-    click.echo(f"{output}: {done.frames} frames, {done.frames_with_face} with a face, {sound}.")
-    for problem in done.problems:
-        click.echo(f"  {problem}")
+    if holds_several(video):
+        copies = annotate_all(video, out, output)
+    else:
+        copies = iter([Copy(output, annotate_video(video, out, output), None)])
+    missing = 0
+    for copy in copies:
+        if copy.done is None:
+            missing += 1
+            click.echo(f"affectline: {copy.error}", err=True)
+            continue
+        sound = "with sound" if copy.done.has_sound else "without sound"
+        with_face = copy.done.frames_with_face
+        click.echo(f"{copy.output}: {copy.done.frames} frames, {with_face} with a face, {sound}.")
+        for problem in copy.done.problems:
+            click.echo(f"  {problem}")
+    sys.exit(3 if missing else 0)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("out", metavar="DIR")
 @click.option(
     "-o", "--output", "html", metavar="HTML_DIR", help="Folder for the pages.  [default: DIR/report]"
@@ -189,7 +213,7 @@ def report(out: str, html: str | None, as_json: bool, no_crops: bool) -> None:
         click.echo(write_report(out, folder, shown, crops=not no_crops))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("out", metavar="DIR")
 @debug_option
 def compact(out: str) -> None:

@@ -1,5 +1,6 @@
 """`affectline annotate`: a video with everything that the tables say of its faces drawn into it."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -25,9 +26,10 @@ from transforms.fingerprints import is_same_content
 from transforms.remote import LocalCopies, local_path, require_file_system
 from transforms.tables.arrays import emotions_of, stack_columns
 from transforms.tables.rows import has_rows, read_rows
+from transforms.tables.sources import canonical_uri
 from transforms.video.decoder import Decoder
 from transforms.video.files import open_video
-from transforms.video.inputs import find_video, video_id
+from transforms.video.inputs import find_files, find_video, video_id
 from transforms.video.records import Probe, SampledFrame, SegmentSummary
 
 _EVERY_FRAME = Fraction(0)
@@ -132,6 +134,43 @@ def annotate(source: str, out: str, output: str) -> Annotated:
             open_mp4(output, (probe.width, probe.height), _frame_rate(probe), probe.max_step_us, sound)
         )
         return _draw(decoder, path, probe, faces, writer, sound is not None)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What became of one video of several: its copy, or why there is none."""
+
+    output: str
+    done: Annotated | None
+    error: str | None
+
+
+def holds_several(source: str) -> bool:
+    """Whether an input stands for videos, as a folder, a glob or a @list does, and not for one."""
+    return len(files := find_files([source])) > 1 or files[0].uri != canonical_uri(source)
+
+
+def annotate_all(source: str, out: str, output: str) -> Iterator[Copy]:
+    """As `annotate`, for every video that an input names, into the folder `output`, each under its own name.
+
+    A video that cannot be drawn is told with its error, and the others go on.
+
+    Raises UsageError, before anything is written, when two copies would have one name.
+    """
+    copies: dict[str, str] = {}
+    for file in find_files([source]):
+        copy = os.path.join(local_path(output), os.path.splitext(file.relative)[0] + ".mp4")
+        if copy in copies:
+            raise UsageError(
+                f"{copies[copy]} and {file.uri} would both be drawn to {copy}; name them singly."
+            )
+        copies[copy] = file.uri
+    for copy, uri in copies.items():
+        try:
+            os.makedirs(os.path.dirname(copy), exist_ok=True)
+            yield Copy(copy, annotate(uri, out, copy), None)
+        except (UsageError, RunError) as error:
+            yield Copy(copy, None, str(error))
 
 
 def _draw(

@@ -18,6 +18,8 @@ from transforms.faces.analyzer import AnalyzedFace, Analyzer, find_faces
 from transforms.faces.pictures import list_pictures, read_picture
 
 _JPEG_QUALITY = 92  # of 100
+_NAME = 24  # columns for a picture's name
+_HEAD = 4  # letters of a class above its column
 
 
 @dataclass(frozen=True)
@@ -129,12 +131,38 @@ def as_json_line(prediction: Prediction) -> str:
     return json.dumps(told)
 
 
+def csv_head(classes: Sequence[str]) -> list[str]:
+    """The columns of `--csv` for a model of these classes."""
+    place = ["x", "y", "w", "h", "score"]
+    return [
+        "picture",
+        "width",
+        "height",
+        "face",
+        *place,
+        "emotion",
+        "confidence",
+        *all_emotions(classes),
+        "error",
+    ]
+
+
+def as_csv_rows(prediction: Prediction) -> Iterator[dict[str, Any]]:
+    """A row a face; one without a face where none was found, or where the picture cannot be read."""
+    picture = {"picture": prediction.picture, "width": prediction.width, "height": prediction.height}
+    if not prediction.faces:
+        yield picture | {"error": prediction.error}
+    for number, face in enumerate(prediction.faces, 1):
+        told = face.as_json()
+        yield picture | {"face": number} | told.pop("probabilities") | told
+
+
 @dataclass(frozen=True)
 class PictureTable:
-    """A table to read, a line a face.
+    """A table to read, a line a face, within 100 columns for seven classes.
 
-    name_width: characters of the longest path. classes: what the model knows, a column each. boxes:
-    whether there are places to tell.
+    name_width: characters of the longest path; longer ones than fit lose their beginning. classes: what the
+    model knows, a column each. boxes: whether there are places to tell.
     """
 
     name_width: int
@@ -143,28 +171,25 @@ class PictureTable:
 
     def head(self) -> str:
         """The line above the others."""
-        place = f"{'face':>6}{'x':>7}{'y':>7}{'w':>7}{'h':>7}{'score':>7}" if self.boxes else ""
-        names = "".join(f"{name:>{_width(name)}}" for name in self._columns())
-        return f"{'picture':<{self.name_width}}{place}  {'emotion':<9}{names}"
+        place = f"{'face':>5}{'x':>5}{'y':>5}{'w':>5}{'h':>5}{'score':>6}" if self.boxes else ""
+        names = "".join(f"{name[:_HEAD]:>{_HEAD + 1}}" for name in self._columns())
+        return f"{self._name('picture')}{place}  {'emotion':<8}{names}"
 
     def rows(self, prediction: Prediction) -> Iterator[str]:
         """A picture's lines: none when it cannot be read, one that says so where there is no face."""
-        name = f"{prediction.picture:<{self.name_width}}"
+        name = self._name(prediction.picture)
         if prediction.error:
             return
         if not prediction.faces:
             yield f"{name}  no face found"
         for number, face in enumerate(prediction.faces, 1):
-            place = "".join(f"{value:>7.0f}" for value in face.box[:4]) + f"{face.box.score:>7.2f}"
-            told = "".join(
-                f"{face.probabilities[at]:>{_width(name)}.1%}" for name, at in self._columns().items()
-            )
-            yield f"{name}{f'{number:>6}{place}' if self.boxes else ''}  {face.emotion:<9}{told}"
+            place = "".join(f"{value:>5.0f}" for value in face.box[:4]) + f"{face.box.score:>6.2f}"
+            told = "".join(f"{face.probabilities[at]:>{_HEAD + 1}.0%}" for at in self._columns().values())
+            yield f"{name}{f'{number:>5}{place}' if self.boxes else ''}  {face.emotion:<8}{told}"
+
+    def _name(self, path: str) -> str:
+        width = min(self.name_width, _NAME)
+        return f"{path:<{width}}" if len(path) <= width else f"…{path[len(path) - width + 1 :]}"
 
     def _columns(self) -> dict[str, int]:
         return {name: at for at, name in enumerate(all_emotions(self.classes)) if name in self.classes}
-
-
-def _width(name: str) -> int:
-    """Characters of an emotion's column."""
-    return max(9, len(name) + 1)

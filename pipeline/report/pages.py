@@ -183,7 +183,7 @@ def _totals(summaries: Sequence[VideoSummary]) -> dict[str, Any]:
     return {
         "duration_s": sum(video["duration_s"] or 0 for video in videos),
         "faces": sum(video["faces"] for video in videos),
-        "people": sum(video["tracks"] for video in videos),
+        "tracks": sum(video["tracks"] for video in videos),
         "problems": sum(video["status"] != "ok" for video in videos),
     }
 

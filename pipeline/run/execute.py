@@ -24,6 +24,7 @@ from pipeline.run.log import RunLog, run_log
 from pipeline.run.progress_line import ProgressLine, smoothing, watch
 from pipeline.run.reconcile import check_sums, vanished
 from pipeline.run.request import BEAM_RUNNERS, Request
+from pipeline.run.settings_file import write_settings
 from pipeline.run.stderr import redirect_stderr
 from pipeline.run.waves import waves, workers_that_pay
 from schemas.elements import FAILED, RETRY, Video
@@ -87,6 +88,7 @@ def execute(request: Request, ask: Ask = refuse) -> Outcome | None:
     files = find_files(request.inputs, request.options.root)
     if request.runner != BEAM_RUNNERS["local"]:
         local.make_output_folder(out)
+        _keep_settings(request)
         with run_log(request) as log:
             return _told(log, _submit(request, files, ask, log))
     local.make_output_folder(out)
@@ -96,6 +98,7 @@ def execute(request: Request, ask: Ask = refuse) -> Outcome | None:
         videos = _name(files, request, ask)
         states = _states(request, videos, ask)
         remember_sources(out, videos)
+        _keep_settings(request)
         with (
             run_log(request) as log,
             redirect_stderr(local.chatter_path(out)) as stderr,
@@ -103,6 +106,11 @@ def execute(request: Request, ask: Ask = refuse) -> Outcome | None:
         ):
             terminal = nowhere if request.options.quiet else stderr
             return _told(log, _run_here(request, videos, states, terminal, log))
+
+
+def _keep_settings(request: Request) -> None:
+    with contextlib.suppress(OSError):  # as with the log, a full disk is told where tables are written
+        write_settings(request)
 
 
 def _told(log: RunLog, outcome: Outcome | None) -> Outcome | None:

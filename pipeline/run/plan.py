@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from models.classify.spec import ModelRef
+from pipeline.run.length import length
 from schemas.elements import Segment, Video, VideoInfo
 from schemas.errors import UnreadableVideoError
 from schemas.settings import Settings
@@ -153,9 +154,9 @@ def _peak_memory() -> int:
 
 def plan_lines(plan: Plan) -> Iterator[str]:
     """The plan as lines to print."""
-    yield f"videos   {plan.readable} of {plan.videos} readable, {plan.hours:.2f} hours"
+    yield f"videos   {plan.readable} of {plan.videos} readable, {length(3600 * plan.hours)} of video"
     yield f"samples  {plan.samples}"
-    yield f"time     about {plan.seconds:.0f} s with one worker on this machine"
+    yield f"time     about {length(plan.seconds)} with one worker on this machine"
     yield f"memory   about {plan.memory_bytes / 1e9:.1f} GB a worker"
     yield f"output   about {plan.output_bytes / 1e6:.1f} MB of tables"
     if plan.problems:

@@ -45,6 +45,16 @@ def redirect_stderr(path: str) -> Iterator[IO[str]]:
 
 
 @contextlib.contextmanager
+def quiet_libraries(path: str = os.devnull) -> Iterator[None]:
+    """Send what C libraries write to stderr to a file, or to nobody; what Python prints there still shows."""
+    with contextlib.ExitStack() as stack:
+        terminal = stack.enter_context(redirect_stderr(path))
+        if sys.stderr is sys.__stderr__:  # else somebody has put another in its place already
+            stack.enter_context(contextlib.redirect_stderr(terminal))
+        yield
+
+
+@contextlib.contextmanager
 def _bounded(log: IO[bytes]) -> Iterator[None]:
     """Keep the file's size near CHATTER_BYTES while the block lasts.
 

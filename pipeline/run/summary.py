@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.run.execute import Outcome
+from pipeline.run.length import length
 from schemas import VERSION
 from schemas.emotions import all_emotions
 from schemas.errors import UsageError, exit_code
@@ -112,7 +114,7 @@ def summary(outcome: Outcome, out: str) -> Iterator[str]:
         *([f"{outcome.skipped} were done before"] if outcome.skipped else []),
         *([f"{outcome.smoothed} smoothed again from their tables"] if outcome.smoothed else []),
     ]
-    yield f"videos   {done} of {len(rows)} done, {_duration(seconds)} of video" + (
+    yield f"videos   {done} of {len(rows)} done, {length(seconds)} of video" + (
         f" ({', '.join(notes)})" if notes else ""
     )
     total = _totals(rows)
@@ -145,11 +147,5 @@ def summary(outcome: Outcome, out: str) -> Iterator[str]:
     # pandas takes a relative name with a colon for a URI.
     folder = os.path.abspath(out) if ":" in out and not is_remote(out) else out
     yield f"  python -c \"import pandas as pd; print(pd.read_parquet('{folder}/timelines'))\""
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    yield "See them as pages:"
+    yield f"  affectline report {shlex.quote(out)}"

@@ -21,6 +21,8 @@ EVENTS = """file,start_s,end_s,event
 talk.mp4,0,2.5,greeting
 talk.mp4,7.2,8.8,nobody there
 panel.mkv,9,12,"the end, at last"
+panel.mkv,9,10,its first second
+panel.mkv,10,12,the rest of it
 elsewhere.mp4,0,9,not processed
 """
 
@@ -101,7 +103,12 @@ def test_the_answers_are_right(answers):
     one = seconds[(seconds["video_id"] == "talk-00000000aa") & (seconds["track_id"] == 0)]
     assert one["second"].tolist() == [second for second in range(SECONDS) if second not in (7, 8)]
     reactions = answers["reactions"].set_index("event")
-    assert reactions["faces"].to_dict() == {"greeting": 19, "the end, at last": 15}
+    assert reactions["faces"].to_dict() == {
+        "greeting": 19,
+        "the end, at last": 15,
+        "its first second": 5,  # a sample on a boundary belongs to the event that begins there
+        "the rest of it": 10,
+    }
 
 
 def test_moments_break_where_a_person_was_not_seen(answers):
@@ -142,7 +149,7 @@ def test_the_notebook_runs(folder, monkeypatch):
     pytest.importorskip("ipykernel")
     pytest.importorskip("matplotlib")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    notebook = nbformat.read(ROOT / "examples/querying.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "docs/notebooks/querying.ipynb", as_version=4)
     nbformat.validate(notebook)
     assert not any(cell.get("outputs") for cell in notebook.cells), "commit it without outputs"
     nbclient.NotebookClient(

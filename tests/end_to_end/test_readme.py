@@ -35,6 +35,8 @@ def test_the_examples_run(demo, monkeypatch):
     names: dict = {}
     for block in blocks:
         exec(block, names)
+    assert [*names["faces"].columns[:2], names["faces"].columns[-1]] == ["file", "video_id", "appearance"]
+    assert names["shares"].index.tolist() == ["demo.mp4"]
     assert names["shares"].to_numpy().sum() == pytest.approx(1)
     assert len(names["happiness"]) == 4  # seconds until the face leaves
     assert names["happiness"].dropna().between(0, 1).all()

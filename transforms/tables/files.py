@@ -46,6 +46,22 @@ def write_parquet(table: pa.Table, path: str, out: str, row_group_rows: int | No
     file_systems().rename([temp], [path])
 
 
+def write_text(text: str, path: str, out: str) -> None:
+    """Write a small UTF-8 file below the output folder `out`, whole or not at all."""
+    if is_remote(path):
+        with file_systems().create(path, mime_type="text/plain") as sink:
+            sink.write(text.encode())
+        return
+    claim_private_folder(out)
+    temp = Path(scratch_folder(out), f"{uuid.uuid4().hex}.txt")
+    temp.parent.mkdir(exist_ok=True)
+    try:
+        temp.write_text(text, encoding="utf-8")
+        temp.replace(path)
+    finally:
+        temp.unlink(missing_ok=True)
+
+
 def open_parquet(path: str) -> pq.ParquetFile:
     """One Parquet file, local or remote, with just its own columns (none from the folder's name)."""
     if not is_remote(path):

@@ -49,7 +49,7 @@ function row(name, onRemove) {
       progress.removeAttribute("value");
     } else if (video.status === "running") {
       const looking = video.done_s < video.duration_s;
-      const time = `${clock(video.done_s)} of ${clock(video.duration_s)}, ${video.faces} faces`;
+      const time = `${clock(video.done_s)} of ${clock(video.duration_s)}, ${video.faces} faces at samples`;
       state.textContent = looking ? `${video.stage}: ${time}` : `${video.stage}…`;
       if (looking && video.done_s > 0) progress.value = video.done_s / video.duration_s;
       else progress.removeAttribute("value");
@@ -59,7 +59,7 @@ function row(name, onRemove) {
       remove.textContent = "Remove";
       remove.setAttribute("aria-label", `Remove ${name}`);
       if (video.status === "done") {
-        state.textContent = `Done, ${clock(video.duration_s)}, ${video.faces} faces`;
+        state.textContent = `Done, ${clock(video.duration_s)}, ${video.faces} faces at samples`;
         rest.replaceChildren(...results(video));
       } else if (video.status === "failed") {
         state.textContent = "";
@@ -80,8 +80,8 @@ function results(video) {
     "div",
     { className: "links" },
     element("a", { className: "button", href: base + video.report, target: "_blank", rel: "noopener", textContent: "Report" }),
-    element("a", { className: "button", href: base + video.tables, download: "tables.zip", textContent: "Tables (Parquet)" }),
-    element("a", { className: "button", href: base + video.clip, download: "annotated.mp4", textContent: "Annotated clip" }),
+    element("a", { className: "button", href: base + video.tables, download: `${video.stem}-tables.zip`, textContent: "Tables (Parquet)" }),
+    element("a", { className: "button", href: base + video.clip, download: `${video.stem}-annotated.mp4`, textContent: "Annotated clip" }),
   );
   const note = video.note ? [element("p", { className: "soft", textContent: video.note })] : [];
   return [...note, clip, links];

@@ -203,7 +203,7 @@ function page(data) {
     const longest = [...data.people].sort((a, b) => b.rows - a.rows).slice(0, LANES);
     const lanes = data.people.filter((person) => longest.includes(person));
     const total = lanes.length + 1;
-    const names = ["Seen", ...lanes.map((person) => `Person ${person.id}`)];
+    const names = ["Seen", ...lanes.map((person) => `Track ${person.id}`)];
     const draw = (u) => {
       const context = u.ctx;
       context.save();

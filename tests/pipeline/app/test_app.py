@@ -34,6 +34,7 @@ from pipeline.app import uploads
 from pipeline.app.engines import Engines
 from pipeline.app.guard import is_loopback
 from pipeline.app.server import make_app
+from pipeline.app.uploads import safe_name
 from pipeline.cli.main import main
 from schemas.emotions import COLORS, EMOTIONS
 from schemas.errors import UsageError
@@ -279,6 +280,7 @@ def test_videos_run_through_the_real_pipeline(ran, tmp_path):
     client, videos, _, progress, _ = ran
     assert [(video["status"], video["error"]) for video in videos] == [("done", "")] * 2
     assert [video["name"] for video in videos] == ["../../first <b>.mp4", "second.mov"]
+    assert [video["stem"] for video in videos] == ["first _b", "second"]
     stages = {stage for looked in progress for stage, _ in looked}
     assert {"Looking for faces", "Writing the report", "Drawing the clip"} <= stages
     tables = {}
@@ -292,6 +294,10 @@ def test_videos_run_through_the_real_pipeline(ran, tmp_path):
             for name in ("timelines", "samples", "tracks", "videos", "failures")
         }
         assert len(tables[video["name"]]["timelines"]) == video["faces"] == 6
+    assert [found["videos"]["uri"][0].rpartition("/")[2] for found in tables.values()] == [
+        "first _b.mp4",
+        "second.mp4",
+    ]
     settings = [json.loads(found["videos"]["config_json"][0]) for found in tables.values()]
     assert [row["smoothing"] for row in settings] == ["ema", "hmm"]
     assert {row["detector"] for row in settings} == {"haar"}
@@ -302,7 +308,7 @@ def test_the_report_of_a_video_opens_with_its_parts(ran):
     client, videos, _, _, _ = ran
     base = f"/videos/{videos[0]['id']}/"
     page = client.get(base + videos[0]["report"])
-    assert "People followed" in page.text
+    assert "Tracks" in page.text
     for asset in ("report.js", "report.css", "uPlot.iife.min.js"):
         assert f"../assets/{asset}" in page.text
         assert client.get(f"{base}report/assets/{asset}").status_code == 200
@@ -330,7 +336,15 @@ def test_a_broken_video_gets_its_sentence(ran):
 def test_only_listed_files_are_given_out(ran):
     client, videos, _, _, _ = ran
     base = f"/videos/{videos[0]['id']}/"
-    for name in ("video.mp4", "out/_lock", "../_lock", "%2e%2e/%2e%2e/_lock", "/etc/passwd", "", "report"):
+    for name in (
+        "upload/first _b.mp4",
+        "out/_lock",
+        "../_lock",
+        "%2e%2e/%2e%2e/_lock",
+        "/etc/passwd",
+        "",
+        "report",
+    ):
         assert client.get(base + name).status_code in (404, 307)
     assert client.get("/videos/other/tables.zip").status_code == 404
 
@@ -338,11 +352,26 @@ def test_only_listed_files_are_given_out(ran):
 @pytest.mark.slow
 def test_names_from_the_browser_are_no_paths(ran):
     _, _, _, _, folder = ran
-    paths = [str(path.relative_to(folder)) for path in folder.rglob("*")]
-    assert not [path for path in paths if "first" in path or "second" in path or "broken" in path]
-    received = sorted(path.name for path in folder.glob("*/*/video.*"))
-    assert received == ["video.mp4", "video.mp4"]  # whatever ending it came with
+    received = sorted(path.name for path in folder.glob("*/*/upload/*"))
+    assert received == ["first _b.mp4", "second.mp4"]  # whatever ending it came with
+    assert not [path for path in folder.parent.rglob("*first*") if folder not in path.parents]
     assert not list(folder.glob("*/*/tmp/*"))  # the children's own
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("../../first <b>.mp4", "first _b"),
+        ("C:\\Users\\me\\Gespräch 3.MOV", "Gespräch 3"),
+        (".bashrc", "bashrc"),
+        ("..", "video"),
+        ("", "video"),
+        ("a\0b\n.mp4", "a_b"),
+        ("é" * 200 + ".mp4", "é" * 40),
+    ],
+)
+def test_of_a_name_what_is_safe_is_kept(name, kept):
+    assert safe_name(name) == kept
 
 
 @pytest.mark.slow

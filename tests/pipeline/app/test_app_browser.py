@@ -203,7 +203,7 @@ def test_videos(page, folder):
     rows["long.mp4"].get_by_role("button", name="Cancel long.mp4").click()
     rows["long.mp4"].get_by_text("Cancelled").wait_for()
     rows["clip.mp4"].get_by_role("link", name="Report").wait_for()
-    assert "Done, 0:02, 10 faces" in rows["clip.mp4"].inner_text()
+    assert "Done, 0:02, 10 faces at samples" in rows["clip.mp4"].inner_text()
 
     video = rows["clip.mp4"].locator("video")
     played = video.evaluate(
@@ -222,7 +222,7 @@ def test_videos(page, folder):
         rows["clip.mp4"].get_by_role("link", name="Report").click()
     report = opened.value
     report.locator(".person .chart canvas").first.wait_for()
-    assert "People followed" in report.locator("dl.tiles").inner_text()
+    assert "Tracks" in report.locator("dl.tiles").inner_text()
     if SCREENSHOTS:
         report.screenshot(path=f"{SCREENSHOTS}/report.png")
     report.close()

@@ -319,6 +319,25 @@ def test_a_gap_of_hours_leaves_every_frame_at_its_time(tmp_path):
     assert [time for time, _ in read(tmp_path / "copy.mp4")] == pytest.approx([t / 1000 for t in times])
 
 
+def test_a_folder_of_videos_becomes_a_folder_of_copies(tmp_path, clip, out):
+    folder = tmp_path / "videos"
+    (folder / "sub").mkdir(parents=True)
+    shutil.copy(clip, folder / "sub" / clip.name)
+    write_tables(out, folder / "sub" / clip.name, [])
+    shutil.copy(clip, folder / "unknown.mp4")
+    result = affectline("annotate", folder, out, "-o", tmp_path / "copies")
+    assert result.exit_code == 3
+    assert "holds nothing of" in result.stderr
+    copy = (tmp_path / "copies/sub" / clip.name).with_suffix(".mp4")
+    assert result.stdout.startswith(f"{copy}: ")
+    assert [path for path in (tmp_path / "copies").rglob("*") if path.is_file()] == [copy]
+    shutil.copy(clip, folder / "unknown.mkv")
+    result = affectline("annotate", folder, out, "-o", tmp_path / "others")
+    assert result.exit_code == 2
+    assert "would both be drawn to" in result.output
+    assert not (tmp_path / "others").exists()
+
+
 def test_what_cannot_be_is_one_sentence_and_writes_nothing(tmp_path, clip, out):
     def refused(*arguments, code=2):
         result = affectline("annotate", *arguments)

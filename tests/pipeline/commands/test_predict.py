@@ -1,11 +1,14 @@
 """`affectline predict`: what it tells of pictures, and the copies it draws."""
 
+import io
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -47,22 +50,38 @@ def found(path, model):
     return find_faces(read_picture(path), Analyzer.load(str(model[1]), "haar"))
 
 
+def shortened(path):
+    """A path as the table has it, within its column."""
+    return str(path) if len(str(path)) <= 24 else "…" + str(path)[-23:]
+
+
 def test_each_face_is_a_line_with_its_numbers(folder, model):
     result = predict(folder / "more/two.jpg", folder / "none.png", *HAAR, *model)
     assert result.exit_code == 0, result.output
     head, first, second, nobody = result.stdout.splitlines()
-    assert head.split() == ["picture", "face", "x", "y", "w", "h", "score", "emotion", *EMOTIONS]
+    assert head.split() == [
+        "picture",
+        "face",
+        "x",
+        "y",
+        "w",
+        "h",
+        "score",
+        "emotion",
+        *(emotion[:4] for emotion in EMOTIONS),
+    ]
     faces = found(folder / "more/two.jpg", model)
     for number, (line, face) in enumerate(zip((first, second), faces, strict=True), 1):
         assert line.split() == [
-            str(folder / "more/two.jpg"),
+            shortened(folder / "more/two.jpg"),
             str(number),
             *(f"{value:.0f}" for value in face.box[:4]),
             f"{face.box.score:.2f}",
             face.emotion,
-            *(f"{100 * value:.1f}%" for value in face.probabilities),
+            *(f"{100 * value:.0f}%" for value in face.probabilities),
         ]
-    assert nobody.split(maxsplit=1) == [str(folder / "none.png"), "no face found"]
+    assert nobody.split(maxsplit=1) == [shortened(folder / "none.png"), "no face found"]
+    assert max(map(len, result.stdout.splitlines())) <= 100
     # Columns stand below each other.
     assert len({len(line) for line in (head, first, second)}) == 1
 
@@ -95,10 +114,29 @@ def test_json_has_one_object_a_picture(folder, model, capfd):
         assert shown["confidence"] == shown["probabilities"][shown["emotion"]]
 
 
+def test_csv_has_a_line_a_face_and_one_for_each_picture_without(folder, model, capfd):
+    result = predict(folder, "--csv", *HAAR, *model)
+    assert result.exit_code == 3
+    rows = pd.read_csv(io.StringIO(result.stdout))
+    assert rows["picture"].map(os.path.basename).tolist() == [
+        *("two.jpg", "two.jpg", "none.png", "one.png", "text.png")
+    ]
+    assert rows["face"].fillna(0).tolist() == [1, 2, 0, 1, 0]
+    assert rows["error"].notna().tolist() == [False, False, False, False, True]
+    for row, face in zip(rows.to_dict("records"), found(folder / "more/two.jpg", model), strict=False):
+        assert [row[name] for name in "xywh"] == pytest.approx(face.box[:4], abs=0.005)
+        assert [row[emotion] for emotion in EMOTIONS] == pytest.approx(face.probabilities.tolist(), abs=5e-5)
+    both = predict(folder, "--csv", "--json", *HAAR, *model)
+    assert (both.exit_code, len(both.output.splitlines())) == (2, 1)
+
+
 def test_a_broken_picture_is_one_sentence_and_the_others_go_on(folder, model, capfd):
     result = predict(folder / "text.png", folder / "one.png", *HAAR, *model)
     assert result.exit_code == 3
-    assert [line.split()[0] for line in result.stdout.splitlines()] == ["picture", str(folder / "one.png")]
+    assert [line.split()[0] for line in result.stdout.splitlines()] == [
+        "picture",
+        shortened(folder / "one.png"),
+    ]
     assert len(capfd.readouterr().err.splitlines()) == 1
 
 
@@ -106,21 +144,21 @@ def test_a_model_of_two_classes_has_two_columns(folder, tmp_path):
     path = save_brightness_model(tmp_path / "m.keras", ["sad", "happy"], middle=100, steepness=0.05)
     arguments = [folder / "one.png", *HAAR, "--model", path]
     head, line = predict(*arguments).stdout.splitlines()
-    assert head.split()[-3:] == ["emotion", "happy", "sad"]
+    assert head.split()[-3:] == ["emotion", "happ", "sad"]
     happy, sad = (float(value.rstrip("%")) for value in line.split()[-2:])
-    assert happy + sad == pytest.approx(100, abs=0.11)
+    assert happy + sad == pytest.approx(100, abs=1)
     [face] = json.loads(predict(*arguments, "--json").stdout)["faces"]
     unknown = [name for name, value in face["probabilities"].items() if value is None]
     assert unknown == [name for name in EMOTIONS if name not in ("happy", "sad")]
-    assert face["probabilities"]["happy"] == pytest.approx(happy / 100, abs=0.001)
+    assert face["probabilities"]["happy"] == pytest.approx(happy / 100, abs=0.006)
 
 
 def test_a_crop_is_not_searched_for_faces(folder, model):
     result = predict(folder / "none.png", "--crop", *model, "--detector", "yunet")
     assert result.exit_code == 0, result.output
     head, line = result.stdout.splitlines()
-    assert head.split() == ["picture", "emotion", *EMOTIONS]
-    assert sum(float(value.rstrip("%")) for value in line.split()[2:]) == pytest.approx(100, abs=0.4)
+    assert head.split() == ["picture", "emotion", *(emotion[:4] for emotion in EMOTIONS)]
+    assert sum(float(value.rstrip("%")) for value in line.split()[2:]) == pytest.approx(100, abs=4)
 
 
 def test_one_picture_is_drawn_into_the_file_that_was_named(folder, model, tmp_path):

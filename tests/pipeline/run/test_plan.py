@@ -34,5 +34,5 @@ def test_plan_counts_what_a_run_would_do(videos, untrained_model):
 
 def test_plan_for_people(videos, untrained_model):
     result = affectline("plan", videos, *FAST, "--model", untrained_model)
-    assert result.output.splitlines()[0] == "videos   1 of 2 readable, 0.00 hours"
+    assert result.output.splitlines()[0] == "videos   1 of 2 readable, 4.0 s of video"
     assert f"{videos / 'text.mp4'}: The file cannot be opened" in result.output
