@@ -117,7 +117,7 @@ setup(
         "onnx": ONNX,
         "docs": DOCS,
         "test": TEST,
-        "all": sorted({*TRAIN, *APP, *DATAFLOW, *S3, *AZURE, *ONNX, *TEST}),
+        "all": sorted({*TRAIN, *APP, *DATAFLOW, *S3, *AZURE, *ONNX, *DOCS, *TEST}),
     },
     entry_points={"console_scripts": ["affectline=affectline_command:main"]},
 )

@@ -143,7 +143,7 @@ def test_a_recipe_is_not_changed_in_place():
 def test_help_groups_the_options():
     text = run("--help").stdout
     headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert headings == ["Data:", "Run:", "Phases:", "Recipe:", "Augmentation:", "General:"]
+    assert headings == ["Fine-tuning:", "Data:", "Run:", "Phases:", "Recipe:", "Augmentation:", "General:"]
     assert text.index("Phases:") < text.index("--epochs") < text.index("Recipe:") < text.index("--labels")
 
 
