@@ -3,6 +3,7 @@
 Each takes pixels as a crop has them, uint8 [N, H, W, C], grey or RGB, and gives probabilities.
 """
 
+import os
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ class OnnxNetwork:
 
     def __init__(self, content: bytes) -> None:
         """Take an .onnx file's content; UsageError when it cannot be loaded."""
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it sends reports home from its import on
         with needs_extra("onnx", "onnxruntime"):
             import onnxruntime
 

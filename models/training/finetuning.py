@@ -25,8 +25,8 @@ from schemas.errors import UsageError
 # pictures do not tell what is usual.
 RECIPE: Final = Recipe(
     phases=(
-        Phase("head", 12, 1e-3, "adamw", 1e-2, warmup_epochs=1, schedule="cosine", backbone="frozen"),
-        Phase("all", 12, 1e-4, "adamw", 1e-2, warmup_epochs=1, schedule="cosine"),
+        Phase("head", 15, 3e-3, "adamw", 1e-2, warmup_epochs=1, schedule="cosine", backbone="frozen"),
+        Phase("all", 15, 2e-4, "adamw", 1e-2, warmup_epochs=1, schedule="cosine"),
     ),
     batch_size=32,
     augmentation=Augmentation(rotation=10, shift=0.05, zoom=0.1, flip=True, brightness=0.15, contrast=0.15),

@@ -1,6 +1,9 @@
 """Networks made elsewhere: in ONNX, LiteRT and Keras, with a description beside them or around them."""
 
 import hashlib
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -186,8 +189,23 @@ def test_a_keras_network_made_elsewhere_that_may_run_code_is_not_loaded(ending, 
         check_model(find_model(str(tmp_path / f"mine{ending}")))
 
 
+def test_onnx_runtime_reports_nothing_home(tmp_path):
+    """It would leave an id of the device and its reports in the user's folder of caches."""
+    path = save_onnx(tmp_path / "mine.onnx")
+    home = tmp_path / "home"
+    home.mkdir()
+    program = (
+        f"from models.classify.runtimes import OnnxNetwork; OnnxNetwork(open({str(path)!r}, 'rb').read())"
+    )
+    environment = os.environ | {"HOME": str(home)}
+    for name in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"):
+        environment.pop(name, None)
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    assert not [*home.rglob("*onnxruntime*")]
+
+
 def test_onnx_runtime_is_asked_for_where_it_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     describe(tmp_path)
     model = find_model(str(save_onnx(tmp_path / "mine.onnx")))
     with pytest.raises(UsageError, match=r"onnxruntime is not installed; .*pip install 'affectline\[onnx\]'"):
