@@ -137,9 +137,6 @@ def parse_description(content: bytes, name: str) -> Description:
         said = tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"'{name}' cannot be read as TOML ({error}); {_MANUAL}.") from error
-    known = Description.__dataclass_fields__
-    if unknown := sorted(said.keys() - known.keys()):
-        raise UsageError(f"'{name}' says {', '.join(unknown)}, which is none of {', '.join(known)}.")
     require_keys(said, name)
     return describe(said, name)
 
@@ -155,6 +152,9 @@ def describe(said: Mapping[str, Any], name: str) -> Description:
 
     name: of the file that says so, or the command.
     """
+    known = Description.__dataclass_fields__
+    if unknown := sorted(said.keys() - known.keys()):
+        raise UsageError(f"'{name}' says {', '.join(unknown)}, which is none of {', '.join(known)}.")
     _require(
         name, "size", "a whole number of pixels, 8 or more", _is_whole(said["size"]) and said["size"] >= 8
     )

@@ -16,7 +16,7 @@ from models.architectures.spec import Architecture, Augmentation, Phase, Recipe
 from models.classify.classifier import Classifier, load_classifier, load_network
 from models.classify.output import ClassProbabilities
 from models.classify.spec import ModelRef, find_model
-from models.training.data import LabelledFaces
+from models.training.data import LabelledFaces, hard_labels
 from models.training.datasets import read_splits
 from models.training.training import TrainingConfig, train_on
 from schemas.errors import UsageError
@@ -195,7 +195,8 @@ def _started_head(
 
 def _compare(before: Classifier, after: Classifier, faces: LabelledFaces, part: str) -> Comparison:
     classes = after.spec.classes
-    truth = np.array([classes.index(faces.emotions[place]) for place in faces.fer2013])
+    truth, known_rows = hard_labels(faces, "fer2013", classes)
+    faces, truth = faces.take(known_rows), truth[known_rows]
     answers = after.predict(faces.images).argmax(axis=1)
     said, known = before.predict(faces.images), before.spec.classes
     shared = np.full((len(faces), len(classes)), -1.0)

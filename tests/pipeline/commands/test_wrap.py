@@ -11,9 +11,12 @@ from skimage import data
 
 from models.classify.classifier import load_classifier
 from models.classify.spec import find_model
+from pipeline.run.dataflow import for_workers, upload_model
 from schemas.emotions import EMOTIONS
+from schemas.errors import UsageError
 from tests.helpers.commands import affectline
 from tests.helpers.tiny_network_files import MEAN, SCALE, SIZE, describe, save_keras, save_litert, save_onnx
+from transforms.faces.look import find_model_anywhere, load_model
 
 SEVEN = ",".join(EMOTIONS)
 PIXELS = ["--mean", ",".join(map(str, MEAN)), "--scale", ",".join(map(str, SCALE))]
@@ -102,6 +105,24 @@ def test_every_command_takes_it(wrapped, labelled, tmp_path):
     refused = affectline("explain", "kernels", "--model", wrapped, "-o", tmp_path / "kernels.png")
     assert refused.exit_code == 2
     assert "it is ONNX, which can be run but not looked into" in refused.output
+
+
+@pytest.mark.parametrize("form", ["two files", "one file"])
+def test_workers_elsewhere_get_it_as_one_file(form, network, wrapped, remote, tmp_path):
+    path = wrapped
+    if form == "two files":
+        path = save_onnx(tmp_path / "mine.onnx")
+        describe(tmp_path)
+    model = find_model(str(path))
+    sent = for_workers(model, {"temp_location": "mem://bucket/tmp"})
+    assert sent.location == f"mem://bucket/tmp/models/{model.sha256}.affectline"
+    upload_model(model, sent.location)
+    crops = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
+    np.testing.assert_array_equal(load_model(sent).predict(crops), load_classifier(str(path)).predict(crops))
+    found = find_model_anywhere(sent.location)
+    assert (found.sha256, found.spec) == (model.sha256, model.spec)
+    with pytest.raises(UsageError, match="make one file of both with `affectline wrap`"):
+        find_model_anywhere("mem://bucket/mine.onnx")
 
 
 REFUSED = {
