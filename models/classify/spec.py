@@ -109,7 +109,7 @@ def read_heads(path: Path) -> dict[str | None, ModelSpec]:
     """
     layers = _own_layers(path)
     if layers is None:
-        return {None: _wrapped_spec(path, read_wrapped(path).description)}
+        return {None: _wrapped_spec(read_wrapped(path).description)}
     pixels = next(layer["config"] for layer in layers if layer["class_name"] == "InputLayer")
     outputs = [layer["config"] for layer in layers if layer["class_name"] == _HEAD]
     heads: dict[str | None, ModelSpec] = {}
@@ -147,10 +147,10 @@ def _own_layers(path: Path) -> list[dict[str, Any]] | None:
     return layers if own else None
 
 
-def _wrapped_spec(path: Path, description: Description) -> ModelSpec:
+def _wrapped_spec(description: Description) -> ModelSpec:
     """The spec of a network made elsewhere."""
     return ModelSpec(
-        architecture=path.stem,
+        architecture="made elsewhere",
         classes=description.classes,
         input_size=description.size,
         channels=COLOURS[description.colour],
