@@ -4,10 +4,12 @@ Loading Beam takes two seconds of processor time and 220 MB: here that is spent 
 and wave, and workers share the memory until they write to it. Linux only: elsewhere a fork of a process with
 loaded libraries is not safe, and workers start by themselves.
 
-The server ends, and its workers with it, when the process that started it does.
+The server ends, and its workers with it, when the process that started it does. Where the server is killed,
+the system ends its workers.
 """
 
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -24,6 +26,7 @@ from typing import Final, NoReturn
 from pipeline.run import fork_client
 
 WORKER_NAME: Final = "affectline-work"  # of the processes, as `ps` shows them: 15 letters at most
+_PR_SET_PDEATHSIG: Final = 1  # of Linux's prctl
 # All that a worker needs: what is loaded here it finds loaded.
 _LOADED: Final = (
     "apache_beam.runners.worker.sdk_worker_main",
@@ -62,6 +65,7 @@ def fork_server(folder: str) -> Iterator[str | None]:
 
 def serve(listener: socket.socket, until: int) -> None:
     """Fork a worker for each that asks, tell it the worker's exit code, until `until` can be read from."""
+    server = os.getpid()
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
     selector.register(until, selectors.EVENT_READ)
@@ -83,6 +87,7 @@ def serve(listener: socket.socket, until: int) -> None:
                     continue
                 worker = os.fork()
                 if not worker:
+                    _end_with(server)
                     selector.close()
                     for open_here in (listener, client, *(other for _, other in asked.values())):
                         open_here.close()
@@ -104,6 +109,13 @@ def serve(listener: socket.socket, until: int) -> None:
                 with contextlib.suppress(OSError):
                     client.sendall(f"{code if code >= 0 else 128 - code}\n".encode())
                 client.close()
+
+
+def _end_with(parent: int) -> None:
+    """Have the system kill this process with its parent, which, itself killed, could not."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _become_worker(environment: dict[str, str]) -> NoReturn:

@@ -4,6 +4,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pytest
 
+import transforms.steps  # noqa: F401 - gives each element its coder
 from schemas.elements import (
     BLOCK_COLUMNS,
     ELEMENTS,

@@ -13,7 +13,7 @@ from tests.helpers.commands import FAST, affectline, assert_same_tables, start
 from tests.torture.scale import scaled
 
 MOMENTS = scaled(100)
-KINDS = ("main", "worker", "decoder", "largest")
+KINDS = ("main", "server", "worker", "decoder", "largest")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def undisturbed(command, tmp_path_factory):
 
 
 def processes_of(run, kind):
-    """The processes of a run: `main`, each `worker` of Beam, each `decoder`, or the `largest` of all.
+    """The processes of a run: `main`, the `server` that forks workers, each of these, decoders, the largest.
 
     The largest is what the kernel kills when there is no memory left.
     """
@@ -56,6 +56,8 @@ def processes_of(run, kind):
     def is_of_kind(process):
         if kind == "worker":
             return process.name() == WORKER_NAME
+        if kind == "server":
+            return "pipeline.run.fork_server" in process.cmdline() and process.name() != WORKER_NAME
         return any("child.py" in part for part in process.cmdline())
 
     found = []
@@ -108,7 +110,7 @@ def test_a_process_is_killed(command, undisturbed, tmp_path, kind, number):
     _, errors = run.communicate(timeout=300)
     if kind == "decoder":
         assert run.returncode in (0, 3), errors
-    elif kind == "worker":
+    elif kind in ("server", "worker"):
         assert run.returncode in (0, 1), errors
     elif kind == "largest":
         assert run.returncode in (-signal.SIGKILL, 0, 1, 3), errors

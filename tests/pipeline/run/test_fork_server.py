@@ -93,12 +93,12 @@ def test_what_ends_before_it_asks_gets_nothing(server):
     assert psutil.Process(pid).children() == []
 
 
-def test_a_server_that_is_gone_ends_who_asked(server):
+def test_a_server_that_is_killed_takes_its_workers_and_who_asked_along(server):
     folder, pid = server
     process = ask(folder, "sleep")
     worker = worker_of(pid)
     os.kill(pid, signal.SIGKILL)
-    worker.kill()
+    worker.wait(20)
     assert process.wait(20) == 1
 
 
