@@ -52,7 +52,6 @@ DOCS = [
     "mkdocs>=1.6,<2",  # the manual
     "mkdocs-material>=9.5",
     "mkdocstrings[python]>=0.26",  # its reference of the API
-    "mkdocs-click>=0.8",  # of the commands
     "mkdocs-jupyter>=0.25",  # notebooks as pages
 ]
 ONNX = [

@@ -4,10 +4,13 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+import click
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from models.inspect.data_sets import LEARNED_FROM
+from pipeline.cli.command import commands
+from pipeline.cli.main import main
 from schemas.columns import column_tables
 from schemas.tables import SCHEMA_VERSION
 
@@ -30,6 +33,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in the generated tables, and name files of the repository, which the site does not hold."""
     if "<!-- columns -->" in markdown:
         markdown = markdown.replace("<!-- columns -->", _columns())
+    if "<!-- commands -->" in markdown:
+        markdown = markdown.replace("<!-- commands -->", _commands())
     if "<!-- data sets -->" in markdown:
         markdown = markdown.replace("<!-- data sets -->", _data_sets())
     return _OUTSIDE.sub(_named, markdown)
@@ -60,6 +65,18 @@ def _columns() -> str:
 def _type(arrow: str) -> str:
     """Arrow's name of a type, without what only Arrow's own code needs."""
     return "dictionary of strings" if arrow.startswith("dictionary") else arrow
+
+
+def _commands() -> str:
+    """What `--help` says of every command, on 80 columns."""
+    lines = []
+    for words, command in {"": main, **commands(main)}.items():
+        at = click.Context(main, info_name="affectline", terminal_width=80)
+        for word in words.split():
+            assert isinstance(at.command, click.Group)
+            at = click.Context(at.command.commands[word], at, word)
+        lines += [f"## affectline {words}".rstrip(), "", "```text", command.get_help(at), "```", ""]
+    return "\n".join(lines)
 
 
 def _data_sets() -> str:

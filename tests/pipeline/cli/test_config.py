@@ -83,7 +83,10 @@ def test_every_command_can_be_asked(monkeypatch):
         ("[run]\noutputs = 1", "there is no 'outputs' in [run]; did you mean 'output'?"),
         ("[explain.gradcam]\nlayers = 1", "there is no 'layers' in [gradcam]; did you mean 'layer'?"),
         ("workers = none", "is not a TOML file: "),
-        ("[run]\nworkers = 0", "Invalid value for '--workers': '0' is neither a whole number from 1 on nor auto ("),
+        (
+            "[run]\nworkers = 0",
+            "Invalid value for '--workers': '0' is neither a whole number from 1 on nor auto (",
+        ),
     ],
 )
 def test_what_a_file_says_wrongly_is_told_with_its_name(tmp_path, text, sentence):
