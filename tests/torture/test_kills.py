@@ -121,6 +121,15 @@ def test_a_process_is_killed(command, undisturbed, tmp_path, kind, number):
     assert_same_tables(tables, out)
 
 
+@pytest.fixture
+def interruptible():
+    """What a shell starts in the background ignores SIGINT, and so would all that is started from there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
 def test_asked_to_stop_it_stops_in_order(command, undisturbed, tmp_path, sign, code, part):
