@@ -71,7 +71,7 @@ def _commands() -> str:
     """What `--help` says of every command, on 80 columns."""
     lines = []
     for words, command in {"": main, **commands(main)}.items():
-        at = click.Context(main, info_name="affectline", terminal_width=80)
+        at = click.Context(main, info_name="affectline", terminal_width=80, **main.context_settings)
         for word in words.split():
             assert isinstance(at.command, click.Group)
             at = click.Context(at.command.commands[word], at, word)
