@@ -2,12 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import click
 
-from pipeline.run.options import SettingsOptions
+from pipeline.run.options import SettingsOptions, check_rate
+from schemas.errors import UsageError
 
 BEAM_OPTIONS = "beam_options"
 DEBUG = "debug"
@@ -32,11 +32,9 @@ class _Rate(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            rate = Fraction(value)
-        except (ValueError, ZeroDivisionError):
-            self.fail(f"{value!r} is not a number.", param, ctx)
-        if rate < 0:
-            self.fail("samples a second cannot be negative; 0 takes every frame.", param, ctx)
+            check_rate(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
         return str(value)
 
 
