@@ -148,8 +148,8 @@ def main() -> None:
 
 
 for _command in (
-    *(videos.run, videos.plan, videos.resmooth, videos.report, videos.annotate, videos.compact, videos.demo),
-    videos.crops,
+    *(videos.run, videos.plan, videos.resmooth, videos.report, videos.annotate, videos.compact),
+    *(videos.crops, videos.cite, videos.demo),
     *(pictures.predict, pictures.explain),
     *(serving.live, serving.app),
     *(models.train, models.evaluate, models.wrap, models.models_group),
