@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+from pipeline.cli.extras import needs_train_extra
 from pipeline.cli.options import debug_option
 from pipeline.cli.training_options import Grouped, GroupedCommand, data_options, overrides, recipe_options
-from pipeline.extras import needs_train_extra
 from schemas.errors import UsageError
 
 

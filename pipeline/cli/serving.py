@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import FACE_OPTIONS, debug_option, options_of
-from pipeline.extras import needs_extra
 from pipeline.run.options import SettingsOptions
 from schemas import defaults
 from schemas.extras import needs_extra
