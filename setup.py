@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-PACKAGES = ("schemas", "models", "transforms", "pipeline")
+PACKAGES = ("affectline", "schemas", "models", "transforms", "pipeline")
 VERSION = re.search(r'VERSION = "(.+)"', (HERE / "schemas/__init__.py").read_text(encoding="utf-8"))[1]
 
 RUN = [
@@ -30,9 +30,12 @@ RUN = [
     "psutil>=5.9",  # ends the other workers when one dies
     "tqdm>=4.66",  # progress
 ]
+PLOT = [
+    "matplotlib>=3.8",  # `Timeline.plot`, learning curves
+]
 TRAIN = [
+    *PLOT,
     "scikit-learn>=1.7",  # every metric of `affectline evaluate`
-    "matplotlib>=3.8",  # learning curves
 ]
 APP = [
     "starlette>=1,<2",  # the page's server
@@ -76,6 +79,7 @@ TEST = [
     "pytest-cov>=6",
     "import-linter>=2.6",  # which package may import which
     "mypy>=1.13",
+    "pyright[nodejs]>=1.1.390",  # the public names, as programs see them
     "pandas-stubs>=2.2",
     "ruff>=0.8",
     "motmetrics>=1.4",  # identity scores in benchmarks/tracking.py
@@ -93,12 +97,38 @@ setup(
     name="affectline",
     version=VERSION,
     description="A folder of videos becomes emotion timelines in Parquet",
+    author="affectline developers",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    url="https://pypi.org/project/affectline/",
+    project_urls={
+        "Documentation": "https://pypi.org/project/affectline/#description",
+        "Release history": "https://pypi.org/project/affectline/#history",
+    },
+    keywords=["emotion", "facial expression", "video", "affective computing", "apache beam", "parquet"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Framework :: Jupyter",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Multimedia :: Video",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    python_requires=">=3.11",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=[f"{name}{below}" for name in PACKAGES for below in ("", ".*")]),
     py_modules=["affectline_command"],
     package_data={
+        "affectline": ["py.typed"],
         "schemas": ["py.typed"],
         "transforms": ["py.typed"],
         "models": ["py.typed", "weights/*.keras", "weights/*.tflite", "weights/*.LICENSE"],
@@ -108,6 +138,7 @@ setup(
     },
     install_requires=RUN,
     extras_require={
+        "plot": PLOT,
         "train": TRAIN,
         "app": APP,
         "dataflow": DATAFLOW,
