@@ -9,7 +9,7 @@ nbclient = pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
 pytest.importorskip("matplotlib")
 
-STUDY = ROOT / "docs/notebooks/interview_study.ipynb"
+FOLDER = ROOT / "docs/notebooks"
 
 
 def outputs(notebook):
@@ -17,30 +17,52 @@ def outputs(notebook):
 
 
 def pictures(notebook):
-    return ["image/png" in output.get("data", {}) for output in outputs(notebook)]
+    return sum("image/png" in output.get("data", {}) for output in outputs(notebook))
 
 
-def test_the_interview_study_shows_what_comes_of_it_and_nothing_of_the_machine():
-    notebook = nbformat.read(STUDY, as_version=4)
+def printed(notebook, words):
+    """What the one cell whose source has these words printed or answered."""
+    [cell] = [cell for cell in notebook.cells if cell.cell_type == "code" and words in cell.source]
+    return "".join(
+        output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs
+    )
+
+
+@pytest.mark.parametrize("name", ["interview_study", "own_model"])
+def test_notebooks_show_what_comes_of_them_and_nothing_of_the_machine(name):
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    assert any(pictures(notebook))
+    assert pictures(notebook)
     assert not any(output.output_type == "error" for output in outputs(notebook))
-    text = STUDY.read_text(encoding="utf-8")
+    text = (FOLDER / f"{name}.ipynb").read_text(encoding="utf-8")
     assert not any(place in text for place in ("/tmp/", "/home/", "/root/", "/work/"))
 
 
-@pytest.mark.slow
-def test_the_interview_study_runs(tmp_path, monkeypatch):
+def run(name, folder, monkeypatch):
+    """A notebook as it ends when it is run anew."""
     pytest.importorskip("affectline")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    notebook = nbformat.read(STUDY, as_version=4)
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     kept = pictures(notebook)
     nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     ).execute()
-    assert sum(pictures(notebook)) == sum(kept)
-    [difference] = [cell for cell in notebook.cells if "exam − holiday" in cell.source]
-    # A portrait whose expression never changes.
-    assert "0.0" in str(difference.outputs[0].data["text/plain"])
+    assert pictures(notebook) == kept
+    return notebook
+
+
+@pytest.mark.slow
+def test_the_interview_study_finds_no_difference_where_there_is_none(tmp_path, monkeypatch):
+    notebook = run("interview_study", tmp_path, monkeypatch)
+    rows = [line.split() for line in printed(notebook, "exam − holiday").splitlines()[-2:]]
+    assert [name for name, *_ in rows] == ["p01.mp4", "p02.mp4"]
+    assert all(abs(float(difference)) < 0.05 for *_, difference in rows)
+
+
+@pytest.mark.slow
+def test_a_model_of_ones_own_learns_and_is_used(tmp_path, monkeypatch):
+    notebook = run("own_model", tmp_path, monkeypatch)
+    assert "  happy " in printed(notebook, '"predict"')
+    assert (tmp_path / "mine/model.keras").exists()

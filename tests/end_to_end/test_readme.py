@@ -1,12 +1,16 @@
 """The README's examples run as written, on the tables of the bundled clip."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
+from skimage import data
 
 from pipeline.cli.main import main
+from pipeline.commands.demo import clip
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -28,12 +32,25 @@ def test_the_demo_shows_one_face_that_leaves_and_returns(demo):
     assert any(re.match(r"  happy +\d+\.\d%", line) for line in lines)
 
 
+@pytest.mark.slow
+def test_the_lines_of_python_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "videos").mkdir()
+    shutil.copy(clip(), tmp_path / "videos/clip.mp4")
+    Image.fromarray(data.astronaut()).save(tmp_path / "photo.png")
+    [block, *_] = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    names: dict = {}
+    exec(block, names)
+    assert len(names["faces"]) == 1
+    assert len(names["clip"].faces.to_pandas()) == len(names["result"].tables.faces().to_pandas()) == 34
+
+
 def test_the_examples_run(demo, monkeypatch):
     monkeypatch.chdir(demo[0])
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names: dict = {}
-    for block in blocks:
+    for block in blocks[1:]:
         exec(block, names)
     assert [*names["faces"].columns[:2], names["faces"].columns[-1]] == ["file", "video_id", "appearance"]
     assert names["shares"].index.tolist() == ["demo.mp4"]
