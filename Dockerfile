@@ -18,7 +18,8 @@ FROM gcr.io/dataflow-templates-base/python311-template-launcher-base:20230622_RC
 
 FROM python:${PYTHON}-slim-bookworm AS package
 WORKDIR /source
-COPY setup.py pyproject.toml README.md ./
+COPY setup.py pyproject.toml README.md affectline_command.py ./
+COPY affectline affectline
 COPY schemas schemas
 COPY models models
 COPY transforms transforms

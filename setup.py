@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-PACKAGES = ("schemas", "models", "transforms", "pipeline")
+PACKAGES = ("affectline", "schemas", "models", "transforms", "pipeline")
 VERSION = re.search(r'VERSION = "(.+)"', (HERE / "schemas/__init__.py").read_text(encoding="utf-8"))[1]
 
 RUN = [
@@ -30,9 +30,12 @@ RUN = [
     "psutil>=5.9",  # ends the other workers when one dies
     "tqdm>=4.66",  # progress
 ]
+PLOT = [
+    "matplotlib>=3.8",  # `Timeline.plot`, learning curves
+]
 TRAIN = [
+    *PLOT,
     "scikit-learn>=1.7",  # every metric of `affectline evaluate`
-    "matplotlib>=3.8",  # learning curves
 ]
 APP = [
     "starlette>=1,<2",  # the page's server
@@ -99,6 +102,7 @@ setup(
     packages=find_packages(include=[f"{name}{below}" for name in PACKAGES for below in ("", ".*")]),
     py_modules=["affectline_command"],
     package_data={
+        "affectline": ["py.typed"],
         "schemas": ["py.typed"],
         "transforms": ["py.typed"],
         "models": ["py.typed", "weights/*.keras", "weights/*.tflite", "weights/*.LICENSE"],
@@ -108,6 +112,7 @@ setup(
     },
     install_requires=RUN,
     extras_require={
+        "plot": PLOT,
         "train": TRAIN,
         "app": APP,
         "dataflow": DATAFLOW,

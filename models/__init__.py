@@ -1,4 +1,7 @@
-"""Face detectors and emotion classifiers: build, train, evaluate, load."""
+"""Face detectors and emotion classifiers: build, train, evaluate, load.
+
+Private to affectline.
+"""
 
 import os
 import sys

@@ -1,1 +1,4 @@
-"""The whole pipeline on one page, the ways to run it, and the command line."""
+"""The whole pipeline on one page, the ways to run it, and the command line.
+
+Private to affectline.
+"""

@@ -1,1 +1,4 @@
-"""From a file to table rows: plain functions, and the Beam steps that wire them."""
+"""From a file to table rows: plain functions, and the Beam steps that wire them.
+
+Private to affectline.
+"""

@@ -1,7 +1,7 @@
 """One video from its file to its timeline, in this process: what the steps do, one after the other."""
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from schemas.elements import Block, Face, Failure, Sample, Segment, SegmentEnd, Video, VideoInfo
 from schemas.settings import Settings
@@ -14,9 +14,14 @@ from transforms.video.inputs import find_video
 from transforms.video.sampling import VideoReader, plan_video
 
 _FACES_AT_ONCE = 64  # enough to keep all cores busy
+Watch = Callable[[float, float], None]
 
 
-def process_video(path: str, analyzer: Analyzer, settings: Settings) -> Timeline:
+def _nobody(done_s: float, of_s: float) -> None:
+    """Watches."""
+
+
+def process_video(path: str, analyzer: Analyzer, settings: Settings, watch: Watch = _nobody) -> Timeline:
     """The timeline of a video, whose tables (see `tabulate`) have the very rows that a run writes.
 
     Memory holds a few frames and, to the end, a few hundred bytes of each face.
@@ -25,13 +30,14 @@ def process_video(path: str, analyzer: Analyzer, settings: Settings) -> Timeline
         path: a file, or a URI that Beam reads.
         analyzer: the detector and the model that the settings name.
         settings: what is sampled, kept and smoothed.
+        watch: told now and then how many seconds of video are done, of how many.
 
     Raises:
         UsageError: `path` names no video, or several.
     """
     video = find_video(path)
     with VideoReader() as reader:
-        return process_planned(video, plan_video(video, reader.probe, 0), reader, analyzer, settings)
+        return process_planned(video, plan_video(video, reader.probe, 0), reader, analyzer, settings, watch)
 
 
 def process_planned(
@@ -40,6 +46,7 @@ def process_planned(
     reader: VideoReader,
     analyzer: Analyzer,
     settings: Settings,
+    watch: Watch = _nobody,
 ) -> Timeline:
     """As `process_video`, of those segments that were planned alone."""
     infos: list[VideoInfo] = []
@@ -49,7 +56,7 @@ def process_planned(
     faces: list[Block] = []
     with tempfile.TemporaryDirectory(prefix="affectline-") as folder:
         sample_packer, face_packer = Packer(folder), Packer(folder)
-        for item in _records(planned, reader, analyzer, settings):
+        for item in _records(planned, reader, analyzer, settings, watch):
             match item:
                 case VideoInfo():
                     infos.append(item)
@@ -72,16 +79,17 @@ def _records(
     reader: VideoReader,
     analyzer: Analyzer,
     settings: Settings,
+    watch: Watch,
 ) -> Iterator[VideoInfo | Failure | SegmentEnd | Sample | Face]:
     for item in planned:
         if isinstance(item, Segment):
-            yield from _read(item, reader, analyzer, settings)
+            yield from _read(item, reader, analyzer, settings, watch)
         else:
             yield item
 
 
 def _read(
-    segment: Segment, reader: VideoReader, analyzer: Analyzer, settings: Settings
+    segment: Segment, reader: VideoReader, analyzer: Analyzer, settings: Settings, watch: Watch
 ) -> Iterator[Failure | SegmentEnd | Sample | Face]:
     waiting: list[FaceCrop] = []
     for item in reader.read(segment, settings.sampling_rate):
@@ -92,6 +100,7 @@ def _read(
         for sample, crops in look_at_chunk(item, found, analyzer.spec, settings):
             yield sample
             waiting += crops
+        watch(item.frames[-1].pts_us / 1e6, segment.listed_us / 1e6)
         if len(waiting) >= _FACES_AT_ONCE:
             yield from classify(waiting, analyzer.classifier)
             waiting = []

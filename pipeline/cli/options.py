@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import click
 
 from pipeline.cli.command import DEBUG, Setting
-from pipeline.run.options import SettingsOptions
+from pipeline.run.options import SettingsOptions, check_rate
+from schemas.errors import UsageError
 
 # What finds faces and names emotions, also where no video is run.
 FACE_OPTIONS = ("detector", "detector_weights", "min_face", "model")
@@ -21,11 +21,9 @@ class _Rate(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            rate = Fraction(value)
-        except (ValueError, ZeroDivisionError):
-            self.fail(f"{value!r} is not a number.", param, ctx)
-        if rate < 0:
-            self.fail("samples a second cannot be negative; 0 takes every frame.", param, ctx)
+            check_rate(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
         return str(value)
 
 

@@ -1,7 +1,6 @@
 """Commands on videos and their tables."""
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -113,15 +112,9 @@ def ask_user(situation: str, question: str, instead: str) -> bool:
 @debug_option
 def plan(inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Say what a run over INPUTS would take; nothing is written."""
-    from pipeline.run.plan import make_plan, plan_lines
-    from pipeline.run.request import check_settings
-    from pipeline.run.stderr import redirect_stderr
-    from transforms.video.inputs import find_videos
+    from pipeline.run.plan import plan_inputs, plan_lines
 
-    checked, model = check_settings(SettingsOptions(**options))
-    videos = find_videos(inputs)
-    with redirect_stderr(os.devnull):
-        planned = make_plan(videos, checked, model)
+    planned = plan_inputs(inputs, SettingsOptions(**options))
     if as_json:
         click.echo(json.dumps(asdict(planned), indent=2))
     else:
@@ -136,7 +129,7 @@ def plan(inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
 def resmooth(out: str, smoothing: str, window: float | None) -> None:
     """Track and smooth the tables in DIR again from their raw columns."""
     from pipeline.commands.resmooth import resmooth_folder
-    from pipeline.run.request import check_smoothing
+    from pipeline.run.settings import check_smoothing
 
     check_smoothing(smoothing)
     click.echo(f"{resmooth_folder(out, smoothing, window)} videos smoothed again with {smoothing}.")

@@ -110,13 +110,26 @@ def annotate(source: str, out: str, output: str) -> Annotated:
     """
     require_file_system(out)
     video = find_video(source)
+    name, row = _stored(video, out)
+    size = row["width"], row["height"]
+    return draw_video(video, size, read_rows(out, "samples", name), read_rows(out, "timelines", name), output)
+
+
+def draw_video(
+    video: Video, size: tuple[int, int], samples: pa.Table, timelines: pa.Table, output: str
+) -> Annotated:
+    """Draw the faces in one video's rows into a copy of it.
+
+    Args:
+        video: where it is.
+        size: width and height that it had when the rows were made.
+        samples: its rows of that table.
+        timelines: the same.
+        output: as in `annotate`, and what is raised too.
+    """
     output = local_path(output)
     check_output(output, local_path(video.uri))
-    name, row = _stored(video, out)
-    faces = FacesInTime(
-        read_rows(out, "samples", name),
-        read_rows(out, "timelines", name),
-    )
+    faces = FacesInTime(samples, timelines)
     with ExitStack() as stack:
         copies = LocalCopies()
         stack.callback(copies.close)
@@ -126,9 +139,9 @@ def annotate(source: str, out: str, output: str) -> Annotated:
             probe = decoder.probe(path)
             container, stream = stack.enter_context(open_video(path))
         except UnreadableVideoError as error:
-            raise RunError(f"{source}: {error}") from error
-        if (probe.width, probe.height) != (row["width"], row["height"]):
-            raise UsageError(f"{source} is not the video that the tables were made of; run it first.")
+            raise RunError(f"{video.uri}: {error}") from error
+        if (probe.width, probe.height) != size:
+            raise UsageError(f"{video.uri} is not the video that the tables were made of; run it first.")
         sound = _sound(container, stream, probe)
         writer = stack.enter_context(
             open_mp4(output, (probe.width, probe.height), _frame_rate(probe), probe.max_step_us, sound)

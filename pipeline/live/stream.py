@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.draw.mp4 import Mp4Writer, check_output, open_mp4
 from pipeline.draw.overlay import draw_tracked
 from pipeline.live.live import LiveFaces
-from pipeline.run.request import check_smoothing
+from pipeline.run.settings import check_smoothing
 from schemas.errors import RunError, UnreadableVideoError, UsageError
 from transforms.faces.analyzer import Analyzer, TrackedFace
 from transforms.remote import is_remote, local_path

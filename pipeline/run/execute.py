@@ -19,6 +19,7 @@ from models.thread_pool import core_count
 from pipeline.build import Execution, unfinished
 from pipeline.run import dataflow, local
 from pipeline.run.ask import Ask, refuse
+from pipeline.run.bars import in_notebook
 from pipeline.run.lock import locked
 from pipeline.run.log import RunLog, run_log
 from pipeline.run.progress_line import ProgressLine, smoothing, watch
@@ -104,7 +105,9 @@ def execute(request: Request, ask: Ask = refuse) -> Outcome | None:
             redirect_stderr(local.chatter_path(out)) as stderr,
             open(os.devnull, "w", encoding="utf-8") as nowhere,
         ):
-            terminal = nowhere if request.options.quiet else stderr
+            # A notebook shows what is written to Python's own stderr.
+            shown = sys.stderr if in_notebook() else stderr
+            terminal = nowhere if request.options.quiet else shown
             return _told(log, _run_here(request, videos, states, terminal, log))
 
 

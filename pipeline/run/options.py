@@ -1,9 +1,11 @@
 """The options of a run, listed once: the command and the flex template take theirs from here."""
 
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, fields
+from fractions import Fraction
+from typing import Any, Final, TypedDict
 
 from schemas import defaults
+from schemas.errors import UsageError
 
 # The headings that the command's help has them under.
 COMMON: Final = "Options"
@@ -33,7 +35,7 @@ def _option(
 class SettingsOptions:
     """What decides the tables' content, as a user says it."""
 
-    fps: str = _option(defaults.FPS, "Samples a second; 0: every frame.")
+    fps: str | float = _option(defaults.FPS, "Samples a second; 0: every frame.")
     model: str = _option(defaults.MODEL, "A model's name, or its file: .keras, .onnx, .tflite, .affectline.")
     detector: str = _option(defaults.DETECTOR, "Face detector: mtcnn, haar, yunet, or an installed one.")
     smoothing: str = _option(defaults.SMOOTHING, "hmm, ema, median, mode or none.")
@@ -102,3 +104,69 @@ class RunOptions(SettingsOptions):
         TOLD,
         metavar="FILE",
     )
+
+
+class SettingsKeywords(TypedDict, total=False):
+    """The fields of SettingsOptions, for a function's keywords."""
+
+    fps: str | float
+    detector: str
+    detector_weights: str | None
+    min_face: float
+    model: str
+    smoothing: str
+    window: float | None
+    crops: bool
+    appearance: bool
+
+
+class RunKeywords(SettingsKeywords, total=False):
+    """The fields of RunOptions, for a function's keywords."""
+
+    segment_seconds: float
+    segment_timeout: float
+    wave_minutes: float
+    workers: int | None
+    batch_size: int | None
+    force: bool
+    redo: bool
+    retry_failed: bool
+    root: str | None
+    max_failure_ratio: float
+    runner: str
+    project: str | None
+    region: str | None
+    gpu: str | None
+    separate_gpu_stage: bool
+    log_format: str
+    quiet: bool
+    summary_json: str | None
+
+
+def check_rate(value: str | float) -> Fraction:
+    """Samples a second, exactly as said: a number, its decimal, a fraction; UsageError for anything else."""
+    try:
+        rate = Fraction(str(value))
+    except (ValueError, ZeroDivisionError) as error:
+        raise UsageError(f"{value!r} is not a number.") from error
+    if rate < 0:
+        raise UsageError("samples a second cannot be negative; 0 takes every frame.")
+    return rate
+
+
+def check_limits(options: SettingsOptions) -> None:
+    """UsageError for a number that its option may not be."""
+    check_rate(options.fps)
+    for option in fields(options):
+        value, limits = getattr(options, option.name), option.metadata
+        low, above, high = limits["at_least"], limits["above"], limits["at_most"]
+        if value is None or (low, above, high) == (None, None, None):
+            continue
+        if (low is not None and value < low) or (above is not None and value <= above):
+            raise UsageError(f"{option.name} is {value}; give {_more_than(low, above)}.")
+        if high is not None and value > high:
+            raise UsageError(f"{option.name} is {value}; give at most {high}.")
+
+
+def _more_than(low: float | None, above: float | None) -> str:
+    return f"more than {above}" if low is None else f"at least {low}"

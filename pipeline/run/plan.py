@@ -1,6 +1,7 @@
 """`affectline plan`: what a run would do, from opening the inputs and timing a few seconds of them."""
 
 import io
+import os
 import resource
 import sys
 import time
@@ -13,6 +14,9 @@ import pyarrow.parquet as pq
 
 from models.classify.spec import ModelRef
 from pipeline.run.length import length
+from pipeline.run.options import SettingsOptions
+from pipeline.run.settings import check_settings
+from pipeline.run.stderr import redirect_stderr
 from schemas.elements import Segment, Video, VideoInfo
 from schemas.errors import UnreadableVideoError
 from schemas.settings import Settings
@@ -20,6 +24,7 @@ from transforms.faces.analyzer import Analyzer
 from transforms.process import process_planned
 from transforms.timelines.gather import Timeline
 from transforms.timelines.tabulate import is_variable_rate, tabulate
+from transforms.video.inputs import find_videos
 from transforms.video.records import Probe
 from transforms.video.sampling import VideoReader, video_info
 
@@ -49,6 +54,14 @@ class _Trial:
     seconds_per_sample: float
     bytes_per_sample: float
     bytes_per_video: float
+
+
+def plan_inputs(inputs: Sequence[str], options: SettingsOptions) -> Plan:
+    """The plan of a run over inputs as the user wrote them; UsageError when there can be none."""
+    settings, model = check_settings(options)
+    videos = find_videos(inputs)
+    with redirect_stderr(os.devnull):
+        return make_plan(videos, settings, model)
 
 
 def make_plan(videos: Sequence[Video], settings: Settings, model: ModelRef) -> Plan:

@@ -6,15 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, Final, TypeVar
 
-from tqdm import tqdm
-
+from pipeline.run.bars import LINE, draws, set_total, tqdm
 from transforms.steps.progress import Events
 
 TOLD_EVERY_S: Final = 30.0  # where there is no terminal
 _REFRESH_S: Final = 0.5
-_LINE: Final = (
-    "{l_bar}{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}, {rate_noinv_fmt}] {postfix}"
-)
 _T = TypeVar("_T")
 
 
@@ -40,7 +36,7 @@ class _Bar(tqdm):
     def __init__(self, pace: _Pace, file: IO[str], processes: str, total: float) -> None:
         self._pace = pace
         super().__init__(
-            file=file, total=total, unit="s", desc=f"video, {processes}", bar_format=_LINE, leave=False
+            file=file, total=total, unit="s", desc=f"video, {processes}", bar_format=LINE, leave=False
         )
 
     @property
@@ -86,7 +82,7 @@ class ProgressLine:
             self._known_seconds += seconds
             self._known_bytes += size_bytes
             say(self._terminal, f"wave {self._waves}, videos: {videos}, about {seconds:.0f} s.")
-            if self._bar is None and self._expected_s and self._terminal.isatty():
+            if self._bar is None and self._expected_s and draws(self._terminal):
                 self._bar = _Bar(self._pace, self._terminal, self._processes, round(self._expected_s, 1))
             self._draw()
 
@@ -143,7 +139,7 @@ class ProgressLine:
 
     def _draw(self) -> None:
         if self._bar is not None:
-            self._bar.total = round(self._expected_s, 1)
+            set_total(self._bar, round(self._expected_s, 1))
             self._bar.n = round(self._events.seconds, 1)
             self._bar.set_postfix_str(
                 f"{self._done}/{self._videos} videos, {self._events.samples} samples, "
@@ -152,8 +148,8 @@ class ProgressLine:
 
 
 def say(terminal: IO[str], sentence: str) -> None:
-    """One line where there is no terminal."""
-    if not terminal.isatty():
+    """One line where no bar is drawn."""
+    if not draws(terminal):
         with contextlib.suppress(OSError):  # nobody reads any more
             print(f"affectline: {sentence}", file=terminal, flush=True)
 
@@ -163,7 +159,7 @@ def smoothing(videos: Sequence[_T], terminal: IO[str], log: Callable[..., None])
     say(terminal, f"videos to smooth again: {len(videos)}.")
     told = time.monotonic()
     bar = tqdm(
-        videos, desc="smoothing", unit="video", file=terminal, leave=False, disable=not terminal.isatty()
+        videos, desc="smoothing", unit="video", file=terminal, leave=False, disable=not draws(terminal)
     )
     for number, video in enumerate(bar):
         if time.monotonic() - told >= TOLD_EVERY_S:

@@ -1,25 +1,22 @@
 """What a user asks of a run, checked before anything is done."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from models.classify.spec import ModelRef
-from models.detectors import get_detector, make_detector
 from pipeline.build import Execution
 from pipeline.run import dataflow
 from pipeline.run.dataflow import Cloud
-from pipeline.run.options import RunOptions, SettingsOptions
+from pipeline.run.options import RunOptions
+from pipeline.run.settings import check_settings
 from pipeline.run.stderr import redirect_stderr
 from schemas.errors import UsageError
-from schemas.settings import WINDOWS_S, Settings
-from transforms.faces.look import check_model_anywhere, find_model_anywhere
+from schemas.settings import Settings
+from transforms.faces.look import check_model_anywhere
 from transforms.remote import require_file_system
 from transforms.tables.receipts import new_folder
 from transforms.tables.resume import Resume
-from transforms.timelines.smoothing import SMOOTHING_METHODS
 
 LOG_FORMATS = ("text", "json")
 BEAM_RUNNERS = {"local": "FnApiRunner", "directrunner": "FnApiRunner", "dataflow": dataflow.RUNNER}
@@ -79,50 +76,6 @@ def check_request(
     with redirect_stderr(os.devnull):  # loading a model of the user's own may need TensorFlow, which talks
         check_model_anywhere(model)
     return Request(inputs, out, options, settings, model, runner, beam_options)
-
-
-def check_settings(options: SettingsOptions) -> tuple[Settings, ModelRef]:
-    """The settings as asked for; UsageError says what to do about a name that there is not."""
-    weights_sha256 = _check_detector(options.detector, options.min_face, options.detector_weights)
-    check_smoothing(options.smoothing)
-    model = find_model_anywhere(options.model)
-    settings = Settings(
-        fps=options.fps,
-        detector=options.detector,
-        detector_weights=options.detector_weights,
-        detector_sha256=weights_sha256,
-        min_face=options.min_face,
-        model=options.model,
-        model_sha256=model.sha256,
-        model_head=model.head,
-        classes=model.spec.classes,
-        prior=model.spec.prior,
-        smoothing=options.smoothing,
-        window_s=options.window or WINDOWS_S.get(options.smoothing),
-        crops=options.crops,
-        appearance=options.appearance,
-    )
-    return settings, model
-
-
-def _check_detector(name: str, min_face: float, weights: str | None) -> str | None:
-    """The hash of the weights file, if one is given; UsageError when the detector cannot be had.
-
-    Of another package's detector it is that of the package's name and version: another may find other faces.
-    """
-    kind = get_detector(name)
-    if not (kind.takes_weights or kind.origin or weights):
-        return None  # comes with its weights; loading it can wait for the workers
-    make_detector(name, min_face, weights)
-    if kind.origin:
-        return hashlib.sha256(kind.origin.encode()).hexdigest()
-    return hashlib.sha256(Path(weights).read_bytes()).hexdigest() if weights else None
-
-
-def check_smoothing(name: str) -> None:
-    """UsageError when there is no such way to smooth."""
-    if name not in SMOOTHING_METHODS:
-        raise UsageError(f"There is no smoothing '{name}'; choose one of {', '.join(SMOOTHING_METHODS)}.")
 
 
 def _check_runner(options: RunOptions, inputs: Sequence[str], out: str) -> str:

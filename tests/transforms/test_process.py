@@ -10,7 +10,7 @@ import pytest
 from skimage import data
 
 from pipeline.run.options import SettingsOptions
-from pipeline.run.request import check_settings
+from pipeline.run.settings import check_settings
 from schemas.emotions import EMOTIONS
 from schemas.errors import UsageError
 from schemas.settings import Settings

@@ -1,0 +1,1 @@
+"""What `affectline` gives to programs and notebooks."""
