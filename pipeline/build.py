@@ -19,6 +19,7 @@ from transforms.steps.sample_frames import SampleFrames
 from transforms.steps.track_faces import SmoothEmotions, TrackFaces
 from transforms.steps.write_tables import Resmooth, WriteTables
 from transforms.tables.resume import Resume, State
+from transforms.timelines.gather import Timeline
 
 # Segments that are worth a copy of a remote video: few copies, and still many tasks for many workers.
 _SEGMENTS_A_COPY = 10
@@ -28,10 +29,10 @@ _SEGMENTS_A_COPY = 10
 class Execution:
     """How the work is done; none of it changes what is written."""
 
-    out: str
+    out: str  # "": nothing is written
     segment_seconds: float  # 0: each video in one piece
     segment_timeout: float  # seconds a decoder may take for a minute of video
-    receipts: str  # folder below `out` for what was written, as data
+    receipts: str  # folder below `out` for what was written, as data; "": nobody asks
     batch_size: int | None  # faces classified at once; None: as many as pay
     gpu: bool = False  # classify on a GPU or not at all
     rows_folder: str = ""  # local, in which rows wait to be grouped by video; "": they travel themselves
@@ -57,6 +58,15 @@ def emotion_timelines(
     videos: beam.PCollection[Video], settings: Settings, model: ModelRef, execution: Execution
 ) -> beam.PCollection[str]:
     """Videos to tables; the ids of those whose tables are complete."""
+    return timelines(videos, settings, model, execution) | WriteTables(
+        settings, execution.out, execution.receipts, execution.segment_timeout
+    )
+
+
+def timelines(
+    videos: beam.PCollection[Video], settings: Settings, model: ModelRef, execution: Execution
+) -> beam.PCollection[Timeline]:
+    """Videos to their timelines, tracked and smoothed."""
     # Frames can be numbered only from the start: every frame means every video in one piece.
     segment_us = round(execution.segment_seconds * 1_000_000) if settings.sampling_rate else 0
     planned = videos | PlanSegments(segment_us, execution.segment_timeout, execution.retries)
@@ -93,7 +103,6 @@ def emotion_timelines(
         | "GroupByVideo" >> beam.CoGroupByKey()
         | TrackFaces()
         | SmoothEmotions(settings)
-        | WriteTables(settings, execution.out, execution.receipts, execution.segment_timeout)
     )
 
 

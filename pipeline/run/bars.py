@@ -41,13 +41,19 @@ def bar_of_seconds(shown: bool | None) -> Iterator[Callable[[float, float], None
     shown: None for where somebody watches.
     """
     shown = is_watched() if shown is None else shown
-    with tqdm(unit="s", desc="video", bar_format=LINE, leave=False, disable=not shown) as bar:
+    bar: Any = None
 
-        def watch(done_s: float, of_s: float) -> None:
-            set_total(bar, round(of_s, 1))
-            bar.update(done_s - bar.n)
+    def watch(done_s: float, of_s: float) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(total=of_s, unit="s", desc="video", bar_format=LINE, leave=False, disable=not shown)
+        bar.update(done_s - bar.n)
 
+    try:
         yield watch
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 def set_total(bar: Any, total: float) -> None:

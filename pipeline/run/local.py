@@ -81,7 +81,8 @@ def run_wave(
         # Into the run's own folder, which goes also where Beam is not left the time to clear up.
         os.rmdir(pipeline.local_tempdir)
         pipeline.local_tempdir = tempfile.mkdtemp(dir=os.environ.get("TMPDIR"))
-        emotion_timelines(pipeline | "FindVideos" >> beam.Create(videos), settings, model, execution)
+        with _plain_labels():
+            emotion_timelines(pipeline | "FindVideos" >> beam.Create(videos), settings, model, execution)
         result = pipeline.run()
         result.wait_until_finish()
         return result
@@ -106,6 +107,20 @@ def run_wave(
         if (told := find_told(error)) is not None:
             raise told from error
         raise
+
+
+@contextlib.contextmanager
+def _plain_labels() -> Iterator[None]:
+    """While it lasts, Beam names steps in a notebook as anywhere else.
+
+    To put the cell's number before them it loads its data frames, which fail with pandas 3.
+    """
+    usual = beam.pipeline.alter_label_if_ipython
+    beam.pipeline.alter_label_if_ipython = lambda transform, pvalueish: None
+    try:
+        yield
+    finally:
+        beam.pipeline.alter_label_if_ipython = usual
 
 
 _TOLD = re.compile(r"^schemas\.errors\.(\w+): (.+)$", re.MULTILINE)

@@ -11,10 +11,13 @@ from transforms.video.inputs import find_videos
 class FindVideos(beam.PTransform):
     """Inputs as text → PCollection[Video]."""
 
-    def __init__(self, inputs: Iterable[str], out: str, root: str | None = None) -> None:
-        """Take the inputs as the user wrote them; ids that the tables below `out` know stay.
+    def __init__(self, inputs: Iterable[str], out: str | None = None, root: str | None = None) -> None:
+        """Take the inputs as the user wrote them.
 
-        root: as `find_videos` takes it.
+        Args:
+            inputs: files, folders, globs, URIs or @lists of them.
+            out: a folder of tables; videos that it knows keep the ids that they have there.
+            root: the folder that paths count from, instead of from the input.
         """
         super().__init__()
         self._root = root

@@ -35,7 +35,7 @@ class _Writer(beam.DoFn):
         yield receipt["video_id"]
 
     def finish_bundle(self) -> None:
-        if self._receipts:
+        if self._receipts and self._folder:
             write_receipts(self._receipts, self._folder, self._out)
 
     @abstractmethod
@@ -63,7 +63,7 @@ class WriteTables(beam.PTransform):
     """PCollection[Timeline] → PCollection[str]: the ids of videos whose tables are complete."""
 
     def __init__(self, settings: Settings, out: str, receipts: str, segment_timeout: float) -> None:
-        """Write below the folder `out`, and receipts into the folder `receipts`.
+        """Write below the folder `out`, and receipts into the folder `receipts`, if there is one.
 
         segment_timeout: the time limit that decoders had.
         """
