@@ -3,6 +3,10 @@
 #   docker build --target cpu --tag affectline-cpu .
 #   docker build --target gpu --tag affectline-gpu .
 #
+# It also runs the command by itself:
+#
+#   docker run --rm --volume "$PWD:/data" affectline-cpu affectline run /data/videos --output /data/out
+#
 # The base is plain Python, not NVIDIA's image: the wheels that TensorFlow itself asks for bring the CUDA
 # and cuDNN it was built against, and Dataflow mounts the driver. There is one CUDA instead of two, and
 # its version cannot drift away from TensorFlow's.
@@ -18,7 +22,7 @@ FROM gcr.io/dataflow-templates-base/python311-template-launcher-base:20230622_RC
 
 FROM python:${PYTHON}-slim-bookworm AS package
 WORKDIR /source
-COPY setup.py pyproject.toml README.md affectline_command.py ./
+COPY setup.py pyproject.toml README.md LICENSE affectline_command.py ./
 COPY affectline affectline
 COPY schemas schemas
 COPY models models
@@ -32,7 +36,8 @@ COPY --from=launcher /opt/google/dataflow/python_template_launcher /opt/google/d
 COPY flex_template/main.py /template/
 ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/template/main.py \
     TF_CPP_MIN_LOG_LEVEL=2
-ENTRYPOINT ["/opt/apache/beam/boot"]
+COPY docker/entrypoint /opt/affectline/entrypoint
+ENTRYPOINT ["/opt/affectline/entrypoint"]
 
 FROM base AS cpu
 COPY docker/requirements-cpu.txt /template/

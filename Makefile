@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 SELECTED := $(if $(ALL),--cov --cov-report=term --cov-fail-under=88,-m "not slow and not torture and not cluster")
 
-.PHONY: demo test lint docs audit clean
+.PHONY: demo test lint docs audit dist clean
 
 demo: $(VENV)/.run
 	$(BIN)/affectline demo
@@ -21,6 +21,11 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# Wheel and sdist, checked, installed into environments of their own, and run there.
+dist:
+	.ci/dist $(PYTHON)
 
 # The manual, as build/site; a link that leads nowhere is an error.
 docs: $(VENV)/.docs

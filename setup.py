@@ -79,6 +79,7 @@ TEST = [
     "pytest-cov>=6",
     "import-linter>=2.6",  # which package may import which
     "mypy>=1.13",
+    "pyright[nodejs]>=1.1.390",  # the public names, as programs see them
     "pandas-stubs>=2.2",
     "ruff>=0.8",
     "motmetrics>=1.4",  # identity scores in benchmarks/tracking.py
@@ -96,9 +97,34 @@ setup(
     name="affectline",
     version=VERSION,
     description="A folder of videos becomes emotion timelines in Parquet",
+    author="affectline developers",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    url="https://pypi.org/project/affectline/",
+    project_urls={
+        "Documentation": "https://pypi.org/project/affectline/#description",
+        "Release history": "https://pypi.org/project/affectline/#history",
+    },
+    keywords=["emotion", "facial expression", "video", "affective computing", "apache beam", "parquet"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Framework :: Jupyter",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Multimedia :: Video",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    python_requires=">=3.11",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=[f"{name}{below}" for name in PACKAGES for below in ("", ".*")]),
     py_modules=["affectline_command"],
     package_data={

@@ -78,7 +78,7 @@ class EmotionTimelines(beam.PTransform):
         found = timelines(videos, self._settings, self._model, execution)
         if execution.out:
             _ = found | WriteTables(self._settings, execution.out, execution.receipts, _TIMEOUT_S)
-        rows = found | "Rows" >> beam.FlatMap(_rows, self._settings).with_outputs(*TABLES)
+        rows: Any = found | "Rows" >> beam.FlatMap(_rows, self._settings).with_outputs(*TABLES)
         return EmotionRows(**{table: rows[table] for table in TABLES})
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.api.table import Condition, Table, Where, as_expression, narrow, select
+from pipeline.commands.cite import methods
 from pipeline.report.pages import check_tables, write_report
 from schemas.tables import TABLES
 from transforms.remote import is_remote, local_path
@@ -66,6 +67,10 @@ class Tables:
             UsageError: the folder cannot be written.
         """
         return write_report(self.path, os.fspath(html), self.video_ids, crops)
+
+    def cite(self) -> str:
+        """The methods paragraph for what the tables hold; several, where runs had several settings."""
+        return "\n\n".join(methods(self.path, self.video_ids))
 
     def __len__(self) -> int:
         return len(self.video_ids)

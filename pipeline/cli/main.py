@@ -166,7 +166,7 @@ def main() -> None:
 
 _COMMANDS: Final = {
     "Videos": (videos.run, videos.plan, videos.demo, videos.crops),
-    "Finished tables": (videos.report, videos.annotate, videos.resmooth, videos.compact),
+    "Finished tables": (videos.report, videos.annotate, videos.resmooth, videos.compact, videos.cite),
     "Pictures and cameras": (pictures.predict, serving.live, serving.app),
     "Models": (models.models_group, models.train, models.evaluate, models.wrap, pictures.explain),
     "Settings": (config,),

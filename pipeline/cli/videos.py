@@ -220,3 +220,14 @@ def compact(out: str) -> None:
         done = gather(out, bar.update)
     for line in compact_lines(done):
         click.echo(line)
+
+
+@click.command()
+@click.argument("out", metavar="DIR")
+@debug_option
+def cite(out: str) -> None:
+    """Write the methods paragraph for what the tables in DIR hold."""
+    from pipeline.commands.cite import methods
+    from pipeline.report.pages import check_tables
+
+    click.echo("\n\n".join(methods(out, check_tables(out))))

@@ -11,7 +11,7 @@ from tqdm import TqdmWarning
 with warnings.catch_warnings():
     # In a notebook without ipywidgets it remarks on that, and draws with letters.
     warnings.simplefilter("ignore", TqdmWarning)
-    from tqdm.auto import tqdm
+    from tqdm.auto import tqdm as tqdm
 
 LINE: Final = (
     "{l_bar}{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}, {rate_noinv_fmt}] {postfix}"

@@ -39,7 +39,8 @@ MAX_WORKERS: Final = 10
 # The image, and copies of the videos being read.
 DISK_GB: Final = 200
 
-_PACKAGES: Final = ("schemas", "models", "transforms", "pipeline")
+_PACKAGES: Final = ("affectline", "schemas", "models", "transforms", "pipeline")
+_MODULE: Final = "affectline_command.py"
 _BUILD: Final = "pipeline/build.py"  # which every copy of ours has
 _ACCELERATOR_TYPES: Final = (
     "https://compute.googleapis.com/compute/v1/projects/{project}/aggregated/acceleratorTypes"
@@ -259,9 +260,11 @@ def _own_files() -> Iterator[tuple[str, Path]]:
     for installed in distributions(name="affectline"):
         recorded = {str(file): Path(str(installed.locate_file(file))) for file in installed.files or ()}
         if recorded.get(_BUILD, Path()).resolve() == root / _BUILD:
-            of_packages = ((name, path) for name, path in recorded.items() if name.split("/")[0] in _PACKAGES)
+            ours = (*_PACKAGES, _MODULE)
+            of_packages = ((name, path) for name, path in recorded.items() if name.split("/")[0] in ours)
             yield from sorted((name, path) for name, path in of_packages if "__pycache__" not in name)
             return
+    yield _MODULE, root / _MODULE
     for package in _PACKAGES:
         for path in sorted((root / package).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:

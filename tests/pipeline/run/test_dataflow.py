@@ -448,6 +448,8 @@ def test_the_staged_wheel_is_one_that_pip_installs(tmp_path):
     )
     assert shown.stdout.strip() == str(tmp_path / "site/pipeline/build.py")
     assert (tmp_path / "site/pipeline/data/demo.mp4").exists()
+    with zipfile.ZipFile(wheel) as staged:
+        assert {"affectline/beam.py", "affectline/py.typed", "affectline_command.py"} <= {*staged.namelist()}
 
     # An installed copy sends what its wheel brought, not what others put beside it.
     (tmp_path / "site/models/foreign.py").write_text("")

@@ -92,6 +92,34 @@ def test_all_that_is_copied_is_there_and_in_the_context():
         assert f"COPY {package} {package}\n" in DOCKERFILE
 
 
+def test_the_wheel_is_built_from_all_that_it_holds():
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    for listed in re.findall(r"(?:py_modules|license_files)=\[(.+)\]", setup):
+        for name in re.findall(r'"([^"]+)"', listed):
+            name = name if (ROOT / name).exists() else f"{name}.py"
+            assert re.search(rf"^COPY .*\b{re.escape(name)} ", DOCKERFILE, re.MULTILINE), name
+
+
+@pytest.mark.parametrize(
+    ("given", "started"),
+    [
+        (["--id=1-1", "--provision_endpoint=here:1"], "boot --id=1-1 --provision_endpoint=here:1"),
+        ([], "boot"),
+        (["echo", "run", "a b", "-o", "out"], "run a b -o out"),
+    ],
+    ids=["worker", "nothing", "command"],
+)
+def test_the_image_starts_beams_worker_or_a_command(tmp_path, given, started):
+    assert 'ENTRYPOINT ["/opt/affectline/entrypoint"]' in DOCKERFILE
+    (tmp_path / "boot").write_text('#!/bin/sh\necho boot "$@"\n')
+    (tmp_path / "boot").chmod(0o755)
+    script = (ROOT / "docker/entrypoint").read_text()
+    assert (ROOT / "docker/entrypoint").stat().st_mode & 0o111
+    (tmp_path / "entrypoint").write_text(script.replace("/opt/apache/beam/boot", str(tmp_path / "boot")))
+    done = subprocess.run(["sh", tmp_path / "entrypoint", *given], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == started
+
+
 def test_hadolint_has_nothing_to_say():
     hadolint = shutil.which("hadolint", path=str(Path(shutil.sys.executable).parent)) or shutil.which(
         "hadolint"
