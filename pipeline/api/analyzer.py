@@ -16,7 +16,6 @@ from pipeline.run.options import SettingsOptions, check_rate
 from pipeline.run.settings import check_settings, smoothed_settings
 from pipeline.run.stderr import redirect_stderr
 from schemas import defaults
-from schemas.emotions import EMOTIONS
 from schemas.errors import UnreadablePictureError, UsageError
 from transforms.faces import analyzer, pictures
 from transforms.faces.thumbnails import make_thumbnail
@@ -80,7 +79,7 @@ class Analyzer:
         """Load both.
 
         Args:
-            model: one of `affectline.models()` by name, or the path or URI of a .keras file.
+            model: one of `affectline.models()` by name, or the path or URI of a file: see docs/models.md.
             detector: one of `affectline.detectors()` by name.
             min_face: the smallest face wanted, as a part of the picture's shorter side.
             detector_weights: a file for a detector that takes one.
@@ -165,7 +164,7 @@ def _read(picture: str | os.PathLike[str] | bytes) -> npt.NDArray[np.uint8]:
 def _face(found: analyzer.AnalyzedFace, pixels: npt.NDArray[np.uint8]) -> Face:
     known = {
         name: float(value)
-        for name, value in zip(EMOTIONS, found.probabilities, strict=True)
+        for name, value in zip(found.emotions, found.probabilities, strict=True)
         if not np.isnan(value)
     }
     box = found.box

@@ -13,7 +13,7 @@ from pipeline.run.settings import check_settings
 from schemas.elements import Video
 from schemas.errors import UsageError
 from schemas.settings import Settings
-from schemas.tables import TABLES
+from schemas.tables import TABLES, with_emotions
 from transforms.steps.write_tables import WriteTables
 from transforms.tables.rows import with_video_id
 from transforms.timelines.gather import Timeline
@@ -90,14 +90,20 @@ def _rows(timeline: Timeline, settings: Settings) -> Iterator[Any]:
                 yield TaggedOutput(name, row)
 
 
-def bigquery_schema(table: str) -> dict[str, list[dict[str, str]]]:
+def bigquery_schema(table: str, settings: SettingsOptions | None = None) -> dict[str, list[dict[str, str]]]:
     """The schema with which BigQuery takes the rows of a table, as `WriteToBigQuery(schema=...)` wants it.
 
-    table: `timelines`, `samples`, `tracks`, `videos` or `failures`. Raises UsageError for another name.
+    Args:
+        table: `timelines`, `samples`, `tracks`, `videos` or `failures`.
+        settings: the pipeline's, whose model may have classes beside the seven; None for the usual ones.
+
+    Raises:
+        UsageError: there is no such table or model.
     """
     if table not in TABLES:
         raise UsageError(f"There is no table '{table}'; choose one of {', '.join(TABLES)}.")
-    fields = [*TABLES[table], pa.field("video_id", pa.string())]
+    classes = check_settings(settings)[0].classes if settings else ()
+    fields = [*with_emotions(TABLES[table], classes), pa.field("video_id", pa.string())]
     return {"fields": [{"name": field.name, "type": _bigquery_type(field.type)} for field in fields]}
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import chain
 from typing import Any, Final
 
 import pyarrow as pa
@@ -12,7 +13,8 @@ import pyarrow.compute as pc
 from pipeline.api.table import Condition, Table, Where, as_expression, narrow, select
 from pipeline.commands.cite import methods
 from pipeline.report.pages import check_tables, write_report
-from schemas.tables import TABLES
+from schemas.settings import Settings
+from schemas.tables import TABLES, with_emotions
 from transforms.remote import is_remote, local_path
 from transforms.tables.rows import read_rows
 
@@ -82,9 +84,22 @@ class Tables:
         return Table(lambda columns, where: self._read(name, columns, where))
 
     @cached_property
+    def _rows(self) -> list[pa.Table]:
+        """Each video's row in `videos`."""
+        return self._each("videos", self.video_ids)
+
+    @property
+    def _emotions(self) -> list[str]:
+        """The classes of all models behind these tables."""
+        configs = {rows["config_json"][0].as_py() for rows in self._rows}
+        return [
+            *dict.fromkeys(chain.from_iterable(Settings.from_json(each).classes for each in sorted(configs)))
+        ]
+
+    @cached_property
     def _files(self) -> pa.Table:
         """The columns `video_id` and `file`, a row a video."""
-        uris = [rows["uri"][0].as_py() for rows in self._each("videos", self.video_ids)]
+        uris = [rows["uri"][0].as_py() for rows in self._rows]
         names = [local_path(uri).rpartition("/")[2] for uri in uris]
         return pa.table([pa.array(self.video_ids, pa.string()), pa.array(names, pa.string())], _FILES)
 
@@ -92,7 +107,7 @@ class Tables:
         files = dict(zip(*(column.to_pylist() for column in self._files), strict=True))
         chosen = _by_video(where, self._files)
 
-        empty = _with_video(TABLES[name].empty_table(), "", "")
+        empty = _with_video(with_emotions(TABLES[name], self._emotions).empty_table(), "", "")
 
         def prepare(video_id: str, rows: pa.Table) -> pa.Table:
             # Tables of earlier versions lack columns, which are null then.

@@ -8,11 +8,11 @@ import pyarrow as pa
 
 from pipeline.api.html import timeline_html
 from pipeline.api.table import Table, in_memory
-from pipeline.extras import needs_extra
 from pipeline.report.summarize import Track, VideoTables, read_tracks
 from pipeline.run.settings import smoothed_settings
-from schemas.emotions import COLORS, EMOTIONS
+from schemas.emotions import colors_of
 from schemas.errors import UsageError
+from schemas.extras import needs_extra
 from schemas.settings import Settings
 from transforms.remote import local_path
 from transforms.timelines import gather
@@ -119,7 +119,8 @@ class Timeline:
         with needs_extra("plot", "matplotlib"):
             from matplotlib.figure import Figure
 
-        tracks = self._tracks
+        tracks, emotions = self._tracks, self._video_tables.emotions
+        colors = colors_of(emotions)
         figure = Figure(figsize=(9, 1 + 2 * max(1, len(tracks))), layout="constrained")
         panels = figure.subplots(max(1, len(tracks)), 1, sharex=True, squeeze=False)[:, 0]
         for panel in panels:
@@ -130,8 +131,8 @@ class Timeline:
             for at in track.known:
                 if track.smoothed[:, at].max() < _LEAST_PROBABILITY:
                     continue
-                look: dict[str, Any] = {"color": COLORS[EMOTIONS[at]]}
-                panel.plot(time_s, track.smoothed[:, at], linewidth=2, label=EMOTIONS[at], **look)
+                look: dict[str, Any] = {"color": colors[emotions[at]]}
+                panel.plot(time_s, track.smoothed[:, at], linewidth=2, label=emotions[at], **look)
                 panel.plot(time_s, track.raw[:, at], ".", markersize=3, **look)
             panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
         panels[0].set_title(self._name, fontsize=10)
@@ -144,7 +145,8 @@ class Timeline:
     def _repr_html_(self) -> str:
         tracks = self._tables["tracks"]
         pictures = dict(zip(tracks["track_id"].to_pylist(), tracks["thumbnail"].to_pylist(), strict=True))
-        return timeline_html(self._name, self._told, self._tracks, pictures, self.duration_s)
+        emotions = self._video_tables.emotions
+        return timeline_html(self._name, self._told, self._tracks, emotions, pictures, self.duration_s)
 
     @property
     def _name(self) -> str:
@@ -161,5 +163,9 @@ class Timeline:
         return tabulate(self._timeline, self._settings)
 
     @property
+    def _video_tables(self) -> VideoTables:
+        return VideoTables(self._timeline.video.video_id, **self._tables)
+
+    @property
     def _tracks(self) -> list[Track]:
-        return read_tracks(VideoTables(self._timeline.video.video_id, **self._tables))
+        return read_tracks(self._video_tables)

@@ -8,9 +8,9 @@ from typing import Any, Final
 import click
 
 from pipeline.cli.command import Command, CommandGroup, Grouped
+from pipeline.cli.extras import needs_train_extra
 from pipeline.cli.options import debug_option
 from pipeline.cli.training_options import data_options, overrides, recipe_options
-from pipeline.extras import needs_train_extra
 from schemas.errors import UsageError
 
 _LIBRARIES_LOG: Final = "libraries.log"  # in the folder that a command writes

@@ -7,7 +7,6 @@ import click
 
 from pipeline.cli.command import Command
 from pipeline.cli.options import FACE_OPTIONS, debug_option, options_of
-from pipeline.extras import needs_extra
 from pipeline.run.options import SettingsOptions
 from schemas import defaults
 from schemas.extras import needs_extra

@@ -1,6 +1,7 @@
 """Commands on videos and their tables."""
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from typing import Any
