@@ -223,7 +223,7 @@ def compact(out: str) -> None:
         click.echo(line)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("out", metavar="DIR")
 @debug_option
 def cite(out: str) -> None:
