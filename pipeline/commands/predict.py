@@ -14,6 +14,7 @@ from PIL import Image
 from pipeline.draw.overlay import draw_analyzed
 from schemas.emotions import all_emotions
 from schemas.errors import UnreadablePictureError, UsageError
+from schemas.tables import POSE
 from transforms.faces.analyzer import AnalyzedFace, Analyzer, find_faces
 from transforms.faces.pictures import list_pictures, read_picture
 
@@ -81,9 +82,11 @@ def _drawable(name: str) -> str:
     return name if Path(name).suffix.lower() in _writable() else name + ".png"
 
 
-def load_analyzer(crop: bool, *, model: str, **detector: Any) -> Analyzer:
+def load_analyzer(crop: bool, *, model: str, mesh: bool = False, **detector: Any) -> Analyzer:
     """As `Analyzer.load`; with `crop`, pictures are faces from edge to edge and no detector is loaded."""
-    return Analyzer.load_for_crops(model) if crop else Analyzer.load(model, **detector)
+    if crop:
+        return Analyzer.load_for_crops(model, mesh)
+    return Analyzer.load(model, mesh=mesh, **detector)
 
 
 def predict(tasks: Sequence[Task], analyzer: Analyzer) -> Iterator[Prediction]:
@@ -133,7 +136,7 @@ def as_json_line(prediction: Prediction) -> str:
 
 def csv_head(classes: Sequence[str]) -> list[str]:
     """The columns of `--csv` for a model of these classes."""
-    place = ["x", "y", "w", "h", "score"]
+    place = ["x", "y", "w", "h", "score", *POSE, "sharpness", "face_px"]
     return [
         "picture",
         "width",
@@ -154,6 +157,7 @@ def as_csv_rows(prediction: Prediction) -> Iterator[dict[str, Any]]:
         yield picture | {"error": prediction.error}
     for number, face in enumerate(prediction.faces, 1):
         told = face.as_json()
+        told.pop("mesh", None)  # no number
         yield picture | {"face": number} | told.pop("probabilities") | told
 
 

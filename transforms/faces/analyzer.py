@@ -12,17 +12,24 @@ from models.classify.crop import make_crop
 from models.classify.spec import ModelRef, ModelSpec
 from models.detectors import Box, Detector, make_detector
 from models.detectors.boxes import check_image
+from models.mesh import FaceMesh, load_mesh
 from schemas import defaults
 from schemas.emotions import EMOTIONS, all_emotions
 from transforms.faces.look import find_model_anywhere, load_model
+from transforms.faces.view import FaceView, see_faces
 
 
 @dataclass(frozen=True)
 class Analyzer:
-    """A loaded detector and a loaded classifier. For one thread at a time, as its parts are."""
+    """A loaded detector, classifier and face mesh. For one thread at a time, as its parts are.
+
+    keep_mesh: whether the faces that are found keep their meshes, for drawing and JSON.
+    """
 
     detector: Detector
     classifier: Classifier
+    mesh: FaceMesh = field(default_factory=load_mesh)
+    keep_mesh: bool = False
 
     @property
     def spec(self) -> ModelSpec:
@@ -36,6 +43,7 @@ class Analyzer:
         detector: str = defaults.DETECTOR,
         min_face: float = defaults.MIN_FACE,
         detector_weights: str | Path | None = None,
+        mesh: bool = False,
     ) -> Self:
         """Load both, ready to use.
 
@@ -44,19 +52,21 @@ class Analyzer:
             detector: one of `models.detectors.DETECTORS`.
             min_face: the smallest face wanted, as a part of the picture's shorter side.
             detector_weights: a file for a detector that takes one.
+            mesh: let faces keep their mesh, for drawing and JSON.
 
         Raises:
             UsageError: one of them cannot be had; nothing slow was done by then.
             ModelChangedError: the model's file is no longer the one found before.
         """
         found = _find(model)
-        return cls(make_detector(detector, min_face, detector_weights), load_model(found))
+        found_by = make_detector(detector, min_face, detector_weights)
+        return cls(found_by, load_model(found), keep_mesh=mesh)
 
     @classmethod
-    def load_for_crops(cls, model: str | ModelRef = defaults.MODEL) -> Self:
+    def load_for_crops(cls, model: str | ModelRef = defaults.MODEL, mesh: bool = False) -> Self:
         """Load a model for pictures that are a face from edge to edge, as training pictures are."""
         found = _find(model)
-        return cls(_WholePicture(found.spec.crop.scale), load_model(found))
+        return cls(_WholePicture(found.spec.crop.scale), load_model(found), keep_mesh=mesh)
 
 
 def _find(model: str | ModelRef) -> ModelRef:
@@ -86,14 +96,19 @@ class _WholePicture:
 class AnalyzedFace:
     """A face in a picture and what the model says of it.
 
-    box: in pixels of the upright picture, with the detector's score. emotions: the seven, then those
+    view: in pixels of the upright picture, with the detector's score. emotions: the seven, then those
     classes of the model that are beside them. probabilities: float32, one for each of `emotions`; nan for
     classes that the model does not know, the others sum to 1.
     """
 
-    box: Box
+    view: FaceView
     probabilities: np.ndarray
     emotions: tuple[str, ...] = field(default=EMOTIONS, kw_only=True)
+
+    @property
+    def box(self) -> Box:
+        """Where it is."""
+        return self.view.box
 
     @property
     def emotion(self) -> str:
@@ -106,17 +121,26 @@ class AnalyzedFace:
         return float(np.nanmax(self.probabilities))
 
     def as_json(self) -> dict[str, Any]:
-        """The face for machines: pixels, and probabilities by emotion or null."""
+        """The face for machines: pixels, degrees, and probabilities by emotion, null where not known."""
+        mesh = self.view.mesh
         return {
             **{name: round(value, 2) for name, value in zip("xywh", self.box[:4], strict=True)},
             "score": round(self.box.score, 4),
+            **{name: _known(value, 1) for name, value in self.view.pose._asdict().items()},
+            "sharpness": _known(self.view.sharpness, 2),
+            "face_px": round(self.view.face_px, 2),
             "emotion": self.emotion,
             "confidence": round(self.confidence, 4),
             "probabilities": {
-                emotion: None if np.isnan(value) else round(float(value), 4)
+                emotion: _known(float(value), 4)
                 for emotion, value in zip(self.emotions, self.probabilities, strict=True)
             },
+            **({} if mesh is None else {"mesh": np.round(mesh[:, :2].astype(float), 1).tolist()}),
         }
+
+
+def _known(value: float, digits: int) -> float | None:
+    return None if np.isnan(value) else round(value, digits)
 
 
 @dataclass(frozen=True)
@@ -135,10 +159,14 @@ def find_faces(picture: np.ndarray, analyzer: Analyzer) -> list[AnalyzedFace]:
 
     picture: uint8 RGB [H, W, 3], upright. Raises ValueError for an array of another kind.
     """
-    [boxes] = analyzer.detector.detect([picture])
-    if not boxes:
+    [views] = see_faces(analyzer.detector, analyzer.mesh, [picture])
+    if not views:
         return []
-    crops = np.stack([make_crop(picture, box.frame, analyzer.spec) for box in boxes])
+    crops = np.stack([make_crop(picture, view.box.frame, analyzer.spec) for view in views])
     probabilities = analyzer.classifier.predict_emotions(crops)
     emotions = all_emotions(analyzer.spec.classes)
-    return [AnalyzedFace(box, row, emotions=emotions) for box, row in zip(boxes, probabilities, strict=True)]
+    if not analyzer.keep_mesh:
+        views = [view._replace(mesh=None) for view in views]
+    return [
+        AnalyzedFace(view, row, emotions=emotions) for view, row in zip(views, probabilities, strict=True)
+    ]

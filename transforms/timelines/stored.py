@@ -10,8 +10,8 @@ from schemas import VERSION
 from schemas.elements import Video
 from schemas.emotions import all_emotions
 from schemas.settings import Settings
-from schemas.tables import TABLES, VIDEOS
-from transforms.tables.arrays import stack_bytes, stack_columns
+from schemas.tables import POSE, TABLES, VIDEOS
+from transforms.tables.arrays import stack_bytes, stack_columns, stack_measures
 from transforms.tables.receipts import Receipt
 from transforms.tables.rows import read_rows
 from transforms.tables.write import write_video
@@ -84,6 +84,8 @@ def _faces(stored: dict[str, pa.Table], settings: Settings) -> FaceColumns:
         pts_us=table["pts_us"].to_numpy(),
         boxes=stack_columns(table, "xywh"),
         score=table["score"].to_numpy(),
+        pose=stack_measures(table, POSE),
+        sharpness=stack_measures(table, ["sharpness"])[:, 0],
         raw=raw,
         appearance=appearance,
         thumbnail=thumbnail,
