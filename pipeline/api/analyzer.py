@@ -139,9 +139,8 @@ class Analyzer:
         Raises:
             UsageError: `path` names no video, or an argument is out of range.
         """
-        settings = replace(
-            smoothed_settings(self._settings, smoothing, window), fps=str(check_rate(fps)), crops=crops
-        )
+        check_rate(fps)
+        settings = replace(smoothed_settings(self._settings, smoothing, window), fps=str(fps), crops=crops)
         with bar_of_seconds(progress) as watch:
             timeline = process_video(os.fspath(path), self._analyzer, settings, watch)
         return Timeline(timeline, settings)
