@@ -104,11 +104,16 @@ def run(
     """
     from pipeline.run.execute import execute
     from pipeline.run.request import check_request
+    from pipeline.run.summary import error_for_machines, summary_for_machines, write_json
 
     quiet = not (is_watched() if progress is None else progress)
     chosen = replace(RunOptions(**options), quiet=options.get("quiet", quiet))
-    request = check_request(_texts(inputs), os.fspath(out), chosen, beam_options)
-    return RunResult(request.out, execute(request))
+    with error_for_machines(chosen.summary_json):
+        request = check_request(_texts(inputs), os.fspath(out), chosen, beam_options)
+        outcome = execute(request)
+        if outcome is not None:
+            write_json(summary_for_machines(outcome, request.out), chosen.summary_json)
+    return RunResult(request.out, outcome)
 
 
 def plan(inputs: Inputs, **options: Unpack[SettingsKeywords]) -> Plan:
