@@ -115,12 +115,14 @@ def as_expression(where: Where) -> pc.Expression:
 def select(rows: pa.Table, columns: Sequence[str] | None) -> pa.Table:
     """The columns that are wanted; UsageError for one that there is not."""
     if columns is None:
-        columns = [field.name for field in rows.schema if not is_bytes(field.type)]
+        columns = [field.name for field in rows.schema if is_wanted(field, None)]
     if missing := [name for name in columns if name not in rows.column_names]:
         raise UsageError(f"There is no column '{missing[0]}'; choose among {', '.join(rows.column_names)}.")
     return rows.select(list(columns))
 
 
-def is_bytes(kind: pa.DataType) -> bool:
-    """Whether a column's values are raw bytes, such as pictures."""
-    return bool(pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind))
+def is_wanted(field: pa.Field, columns: Sequence[str] | None) -> bool:
+    """Whether a column is among those that are wanted; None: all but raw bytes, such as pictures."""
+    if columns is not None:
+        return field.name in columns
+    return not (pa.types.is_binary(field.type) or pa.types.is_fixed_size_binary(field.type))

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.api.table import Condition, Table, Where, as_expression, narrow, select
+from pipeline.api.table import Condition, Table, Where, as_expression, is_wanted, narrow, select
 from pipeline.commands.cite import methods
 from pipeline.report.pages import check_tables, write_report
 from schemas.settings import Settings
@@ -106,15 +106,13 @@ class Tables:
     def _read(self, name: str, columns: Sequence[str] | None, where: Where) -> pa.Table:
         files = dict(zip(*(column.to_pylist() for column in self._files), strict=True))
         chosen = _by_video(where, self._files)
-
         empty = _with_video(with_emotions(TABLES[name], self._emotions).empty_table(), "", "")
 
         def prepare(video_id: str, rows: pa.Table) -> pa.Table:
             # Tables of earlier versions lack columns, which are null then.
             whole = _concat([empty, _with_video(rows, video_id, files[video_id])])
             found = narrow(whole, chosen[video_id])
-            kept = [each for each in whole.column_names if columns is None or each in columns]
-            return found.select(kept)
+            return found.select([field.name for field in whole.schema if is_wanted(field, columns)])
 
         parts = self._each(name, [each for each in self.video_ids if each in chosen], prepare)
         return select(_concat([empty, *parts]).unify_dictionaries(), columns)

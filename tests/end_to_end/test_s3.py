@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import affectline as af
 from tests.helpers import cloud
 from tests.helpers.clips import astronaut_clip
 from tests.helpers.commands import FAST, affectline, load
@@ -93,3 +94,13 @@ def test_compact_says_why_it_does_not(finished):
     result = affectline("compact", finished[1])
     assert result.exit_code == 2
     assert "copy the tables here, compact them" in result.output
+
+
+def test_tables_there_open_in_python(finished, tmp_path):
+    _, out = finished
+    tables = af.open_tables(out)
+    faces = tables.faces(where=[("file", "==", "one.mp4")]).to_pandas()
+    here = load(cloud.download(out, tmp_path / "downloaded"), "timelines")
+    assert faces["time_s"].tolist() == here["time_s"].tolist()
+    assert tables.videos["file"].to_pylist() == ["one.mp4", "text.mp4"]
+    assert tables.report(tmp_path / "html").endswith("index.html")
