@@ -104,8 +104,11 @@ def _litert_run(content: bytes, columns: tuple[int, int]) -> _Run:
 
 def _wrapped_run(model: ModelRef, content: bytes) -> tuple[_Run, int | None]:
     """How a network made elsewhere is run, and the only number of faces that it takes at a time, if any."""
+    wrapped = unwrap(content)
+    if wrapped.is_keras:
+        return _keras_run(model, in_half=False), None
     with _of_model(model):
-        network = WrappedNetwork(unwrap(content))
+        network = WrappedNetwork(wrapped)
 
     def run(pixels: np.ndarray) -> np.ndarray:
         with _of_model(model):

@@ -128,7 +128,7 @@ def load_keras(wrapped: Wrapped) -> Any:
 
     Raises UsageError for a network of another kind, one that may run code, and one that cannot be loaded.
     """
-    if wrapped.ending not in (".keras", ".h5"):
+    if not wrapped.is_keras:
         kind = {".onnx": "ONNX", ".tflite": "LiteRT"}[wrapped.ending]
         raise UsageError(
             f"It is {kind}, which can be run but not looked into; give the network as Keras saves it."
@@ -145,18 +145,21 @@ def load_keras(wrapped: Wrapped) -> Any:
 
 
 def completed_keras(wrapped: Wrapped) -> Any:
-    """A Keras model from pixels [N, size, size, channels], grey or RGB, to probabilities, to look into.
+    """A Keras model from pixels [N, size, size, channels], grey or RGB, to probabilities.
 
     Raises UsageError as `load_keras` does, and when its ends are not as described.
     """
     network, said = load_keras(wrapped), wrapped.description
     channels_first = takes_channels_first(network.input_shape, said)
+    sides = (said.size, said.size, COLOURS[said.colour])
+    nothing = np.zeros((1, *(sides[::-1] if channels_first else sides)), np.float32)
+    as_logits(network(nothing, training=False).numpy().reshape(1, -1), said)  # says what is not as described
     import keras
     from keras import ops
 
     from models.classify.output import ClassProbabilities
 
-    pixels = keras.Input((said.size, said.size, COLOURS[said.colour]), name="pixels")
+    pixels = keras.Input(sides, name="pixels")
     values = pixels[..., ::-1] if said.colour == "bgr" else pixels
     values = (values - np.array(said.mean, np.float32)) / np.array(said.scale, np.float32)
     answers = network(ops.transpose(values, (0, 3, 1, 2)) if channels_first else values)
@@ -171,7 +174,7 @@ def completed_keras(wrapped: Wrapped) -> Any:
 
 def require_trusted(wrapped: Wrapped) -> None:
     """UsageError when loading a Keras network would build what Keras's arithmetic is not."""
-    if wrapped.ending not in (".keras", ".h5"):
+    if not wrapped.is_keras:
         return  # ONNX and LiteRT hold arithmetic alone, and are loaded from memory, where no other file is
     try:
         unknown = (

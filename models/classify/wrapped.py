@@ -79,6 +79,11 @@ class Wrapped:
     ending: str
     network: bytes
 
+    @property
+    def is_keras(self) -> bool:
+        """Whether it is Keras's, and not ONNX or LiteRT."""
+        return self.ending in (".keras", ".h5")
+
     def as_file(self) -> bytes:
         """The content of its `.affectline` file, the same bytes on every machine."""
         content = BytesIO()
@@ -215,12 +220,12 @@ def _is_number(value: object) -> bool:
 
 def is_network(name: str) -> bool:
     """Whether a name ends like a file that can hold a model."""
-    return name.lower().endswith((ENDING, *NETWORK_ENDINGS))
+    return name.endswith((ENDING, *NETWORK_ENDINGS))
 
 
 def needs_description(name: str) -> bool:
     """Whether a name ends like a network's that cannot be run without a `model.toml` beside it."""
-    return name.lower().endswith(NETWORK_ENDINGS) and not name.lower().endswith(".keras")
+    return name.endswith(NETWORK_ENDINGS) and not name.endswith(".keras")
 
 
 def endings(names: Sequence[str] = (*NETWORK_ENDINGS, ENDING)) -> str:
