@@ -121,4 +121,4 @@ def test_pictures_have_it_too(model, tmp_path):
     told = {name for name, value in face["probabilities"].items() if value is not None}
     assert told == {*KNOWN}
     shown = affectline("predict", picture, "--model", model, "--crop", "--annotate", tmp_path / "drawn.png")
-    assert re.search(r"neutral +contempt", shown.output)
+    assert "neut cont" in shown.output

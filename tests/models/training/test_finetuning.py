@@ -1,22 +1,25 @@
 """Fine-tuning: a saved model learns further, and is measured beside what it started from."""
 
 import json
+from dataclasses import asdict
 
 import cv2
+import keras
 import numpy as np
 import pytest
 
 from models.classify.classifier import load_classifier
+from models.classify.output import ClassProbabilities
+from models.classify.sharpness import Softening
 from models.classify.spec import find_model
 from models.training import finetuning
 from models.training.data import LabelledFaces
 from schemas.emotions import EMOTIONS
 from schemas.errors import UsageError
 from tests.helpers.commands import affectline
-from tests.helpers.tiny_model import save_brightness_model
 from tests.helpers.tiny_network_files import describe, save_onnx
 
-QUICK = ["--epochs", "2", "--learning-rate", "head=0.05", "--batch-size", "8"]
+SOFTENING = Softening(knee=-2.0, slope=0.25)
 
 
 def write_pictures(folder, means, each=20, seed=0):
@@ -32,9 +35,17 @@ def write_pictures(folder, means, each=20, seed=0):
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """A model that says happy of bright faces and sad of dark ones, very unsure."""
+    """A model that says happy of bright faces and sad of dark ones, very unsure, by 16 parts of them."""
     path = tmp_path_factory.mktemp("start") / "start.keras"
-    return save_brightness_model(path, ["happy", "sad"], middle=200.0, steepness=0.01)
+    pixels = keras.Input((48, 48, 1), name="pixels")
+    parts = keras.layers.AveragePooling2D(12)(keras.layers.Rescaling(1 / 255)(pixels))
+    logits = keras.layers.Dense(2, name="logits")(keras.layers.Flatten()(parts))
+    head = ClassProbabilities(2.0, "parts", ["happy", "sad"], {"scale": 1.1}, softening=asdict(SOFTENING))
+    model = keras.Model(pixels, head(logits))
+    kernel = np.full((16, 2), 0.1) * [1, -1]
+    model.get_layer("logits").set_weights([kernel, np.array([-1.3, 1.3])])
+    model.save(path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -75,31 +86,32 @@ def test_it_is_said_whether_it_is_better_than_what_it_started_from(tuned, start)
     )
 
 
-def test_learning_longer_beats_the_start(start, folder, tmp_path):
-    result = affectline(
-        "train",
-        "--from",
-        start,
-        "--data",
-        folder,
-        "-o",
-        tmp_path,
-        "--folds",
-        "2",
-        "--epochs",
-        "head=12",
-        "--epochs",
-        "all=1",
-        "--learning-rate",
-        "head=0.1",
-        "--batch-size",
-        "8",
-    )
+LONGER = ["--epochs", "head=8", "--epochs", "all=0", "--learning-rate", "head=0.3", "--batch-size", "8"]
+
+
+def test_learning_longer_beats_the_start_and_keeps_its_calibration(start, folder, tmp_path):
+    result = affectline("train", "--from", start, "--data", folder, "-o", tmp_path, *LONGER)
     assert result.exit_code == 0, result.output
-    told = json.loads((tmp_path / "comparison.json").read_text())
-    assert [(each["part"], each["n"]) for each in told] == [("fold 1", 30), ("fold 2", 30)]
-    assert "Better than" in result.stdout
-    assert (tmp_path / "model.keras").exists()
+    assert f"\nBetter than {start}: " in result.stdout
+    spec = find_model(str(tmp_path / "model.keras")).spec
+    assert (spec.softening, spec.crop.scale) == (SOFTENING, 1.1)
+
+
+def test_with_folds_every_picture_is_held_out_once(start, tmp_path, monkeypatch):
+    folder = write_pictures(tmp_path / "two", {"sad": 60, "happy": 120}, each=15)
+    trained = []
+
+    def record(parts, architecture, config, out, softening):
+        trained.append((out.name, {name: len(faces) for name, faces in parts.items()}))
+        out.mkdir(parents=True, exist_ok=True)
+        return start
+
+    monkeypatch.setattr(finetuning, "train_on", record)
+    done = finetuning.fine_tune(str(start), folder, tmp_path / "out", finetuning.RECIPE, folds=3)
+    assert [(each.part, each.n) for each in done] == [("fold 1", 10), ("fold 2", 10), ("fold 3", 10)]
+    assert [name for name, _ in trained] == ["fold-1", "fold-2", "fold-3", "out"]
+    assert [sum(sizes.values()) for _, sizes in trained] == [30, 30, 30, 30]
+    assert "test" not in trained[-1][1]
 
 
 def faces_of(labels, copies=()):
@@ -122,12 +134,12 @@ def test_folds_have_even_parts_of_each_class_and_keep_copies_together():
 
 
 def test_the_head_begins_as_the_models_own(start):
-    from models.architectures.registry import get_architecture  # noqa: F401 - as a run imports it
-
-    architecture = finetuning._going_on_from(find_model(str(start)), ("sad", "happy", "contempt"))
+    architecture = finetuning._going_on_from(find_model(str(start)), ("sad", "contempt", "happy"))
     network = architecture.build(architecture)
-    pictures = np.full((2, 48, 48, 1), [[[[60]]], [[[220]]]], np.float32)
-    np.testing.assert_allclose(network(pictures), [[0, -1.4, -0.7], [0, 0.2, 0.1 - 0.8]], atol=0.9)
+    pictures = np.full((2, 48, 48, 1), [[[[51]]], [[[255]]]], np.float32)
+    np.testing.assert_allclose(
+        network(pictures), [[1.3 - 0.32, 0, 0.32 - 1.3], [1.3 - 1.6, 0, 1.6 - 1.3]], atol=1e-5
+    )
 
 
 def test_training_anew_takes_a_folder_of_pictures_by_its_own_labels(tmp_path, monkeypatch):
