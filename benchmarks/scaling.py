@@ -106,8 +106,10 @@ def _cpu_seconds() -> tuple[float, float]:
 def _record_bytes(videos: Sequence[Video], settings: Settings, spec: ModelSpec) -> tuple[float, float, float]:
     """Mean bytes of a face and of a sample in their blocks, and of a FaceCrop, from the first faces found."""
     from models.detectors import make_detector
+    from models.mesh import load_mesh
     from transforms.faces.look import look_at
     from transforms.faces.thumbnails import carries_thumbnails
+    from transforms.faces.view import see_faces
     from transforms.tables.blocks import make_block
     from transforms.video.decoder import Decoder
     from transforms.video.records import SampledFrame
@@ -123,9 +125,9 @@ def _record_bytes(videos: Sequence[Video], settings: Settings, spec: ModelSpec) 
             for frame in decoder.read(video.uri, 0, 10_000_000, probe.zero_pts, size, settings.sampling_rate):
                 if not isinstance(frame, SampledFrame):
                     continue
-                [boxes] = detector.detect([frame.image])
+                [views] = see_faces(detector, load_mesh(), [frame.image])
                 thumbnails = carries_thumbnails(frame.sample, frame.pts_us, settings.sampling_rate)
-                sample, found = look_at("video-0123456789", frame, boxes, spec, thumbnails)
+                sample, found = look_at("video-0123456789", frame, views, spec, thumbnails)
                 samples.append(sample)
                 crops += [len(pickle.dumps(crop)) for crop in found]
                 faces += [crop.face._replace(raw=[1 / 7] * 7) for crop in found]

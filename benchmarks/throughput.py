@@ -181,8 +181,10 @@ def stages(frames: Sequence[SampledFrame], costs: dict[str, list[Cost]]) -> int:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # as in a run; read when TensorFlow starts
     from models.classify.classifier import load_classifier
     from models.detectors import make_detector
+    from models.mesh import load_mesh
     from transforms.faces.look import look_at
     from transforms.faces.thumbnails import carries_thumbnails
+    from transforms.faces.view import view_faces
     from transforms.video.chunks import CHUNK_FRAMES
 
     detector, classifier = make_detector("mtcnn"), load_classifier("default")
@@ -191,11 +193,14 @@ def stages(frames: Sequence[SampledFrame], costs: dict[str, list[Cost]]) -> int:
     with measured(costs, "detect"):
         for start in range(0, len(frames), CHUNK_FRAMES):
             found += detector.detect([frame.image for frame in frames[start : start + CHUNK_FRAMES]])
+    mesh = load_mesh()
+    with measured(costs, "pose"):
+        seen = view_faces(mesh, [frame.image for frame in frames], found)
     crops = []
     with measured(costs, "crop"):
-        for frame, boxes in zip(frames, found, strict=True):
+        for frame, views in zip(frames, seen, strict=True):
             thumbnails = carries_thumbnails(frame.sample, frame.pts_us, FPS)
-            _, faces = look_at("video", frame, boxes, classifier.spec, thumbnails)
+            _, faces = look_at("video", frame, views, classifier.spec, thumbnails)
             crops += [face.crop for face in faces]
     if crops:
         pixels = np.stack(crops)
@@ -250,6 +255,7 @@ def compare(video: Path, seconds: float, rounds: int, fer_python: str | None) ->
         "decode": asdict(best["decode"]),
         "read": asdict(best["read"]),
         "detect_ms_per_sample": _each(best["detect"], len(frames)),
+        "pose_ms_per_sample": _each(best["pose"], len(frames)),
         "crop_ms_per_sample": _each(best["crop"], len(frames)),
         "classify_ms_per_face": _each(best["classify"], faces) if faces else None,
         "faces_per_sample": faces / len(frames),
@@ -297,7 +303,12 @@ def describe(result: dict[str, Any]) -> Iterator[str]:
     yield f"\nstages alone, {result['faces_per_sample']:.2f} faces a sample\n"
     stage_rows = [
         [name.replace("_", " "), result[name]["wall"], result[name]["cpu"]]
-        for name in ("detect_ms_per_sample", "crop_ms_per_sample", "classify_ms_per_face")
+        for name in (
+            "detect_ms_per_sample",
+            "pose_ms_per_sample",
+            "crop_ms_per_sample",
+            "classify_ms_per_face",
+        )
         if result[name]
     ]
     if fer:

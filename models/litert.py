@@ -12,7 +12,7 @@ _KEPT_PER_CORE: Final = 2
 
 
 class LitertNetwork:
-    """A network with one input and one output; may be called from several threads.
+    """A network with one input; may be called from several threads.
 
     An interpreter computes one batch of one shape at a time, on one core, so each call has its own. Those
     used last are kept: to make one for another shape takes as long as several batches.
@@ -32,15 +32,19 @@ class LitertNetwork:
         return interpreter.get_input_details(), interpreter.get_output_details()
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """The output for an input of its type, such as uint8 pictures [N, H, W, C]; N may vary."""
+        """The first output for an input of its type, such as uint8 pictures [N, H, W, C]; N may vary."""
+        return self.outputs(values)[0]
+
+    def outputs(self, values: np.ndarray) -> list[np.ndarray]:
+        """As the call, of all outputs."""
         interpreter = self._take(values.shape) or self._make(values.shape)
         interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
         interpreter.invoke()
-        output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        outputs = [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]
         with self._lock:
             self._idle.append((values.shape, interpreter))
             del self._idle[: -_KEPT_PER_CORE * core_count()]
-        return output
+        return outputs
 
     def _take(self, shape: tuple[int, ...]) -> Any | None:
         with self._lock:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import pyarrow as pa
 
-from schemas.tables import APPEARANCE
+from schemas.tables import APPEARANCE, POSE
 
 # Sampled instants: a frame with faces, a frame without, a frame that did not decode.
 OK: Final = "ok"
@@ -83,6 +83,10 @@ class Face(NamedTuple):
     w: float
     h: float
     score: float
+    yaw: float  # degrees, see docs/pose.md; as pitch and roll, nan where it cannot be known
+    pitch: float
+    roll: float
+    sharpness: float
     raw: Sequence[float]  # in the order of `all_emotions`; nan for classes that the model does not know
     appearance: bytes  # coarse descriptor that tells neighbours apart; no identity
     thumbnail: bytes  # small JPEG, only at some samples so that rows stay small; else empty
@@ -137,7 +141,7 @@ BLOCK_COLUMNS: Final = {
         [
             pa.field("sample", pa.int32()),
             pa.field("pts_us", pa.int64()),
-            *[pa.field(name, pa.float64()) for name in ("x", "y", "w", "h", "score")],
+            *[pa.field(name, pa.float64()) for name in ("x", "y", "w", "h", "score", *POSE, "sharpness")],
             pa.field("raw", pa.list_(pa.float32())),
             pa.field("appearance", APPEARANCE),
             pa.field("thumbnail", pa.binary()),

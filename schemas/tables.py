@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from schemas.emotions import EMOTIONS
 
-SCHEMA_VERSION: Final = 2  # 2: `sar` and `stopped_after_s` in `videos`, which older files lack
+# 2: `sar` and `stopped_after_s` in `videos`. 3: pose, `sharpness` and `face_px` in `timelines`, and their
+# sums in `tracks`. Older files lack these.
+SCHEMA_VERSION: Final = 3
 
 _F32 = pa.float32()
 _LAST: Final = EMOTIONS[-1]
@@ -37,6 +39,8 @@ EMOTION_LABEL: Final = pa.dictionary(pa.int8(), pa.string())
 
 APPEARANCE: Final = pa.binary(60)  # what tells neighbours apart; lets a video be tracked again
 
+POSE: Final = ("yaw", "pitch", "roll")  # degrees, null where not known; see docs/pose.md
+
 TIMELINES: Final = pa.schema(
     [
         pa.field("track_id", pa.int32()),
@@ -44,7 +48,7 @@ TIMELINES: Final = pa.schema(
         pa.field("pts_us", pa.int64()),
         pa.field("time_s", pa.float64()),
         pa.field("shot", pa.int32()),
-        *[pa.field(name, _F32) for name in ("x", "y", "w", "h", "score")],
+        *[pa.field(name, _F32) for name in ("x", "y", "w", "h", "score", *POSE, "sharpness", "face_px")],
         *_per_emotion(),
         *_per_emotion("raw_"),
         pa.field("emotion", EMOTION_LABEL),
@@ -76,6 +80,8 @@ TRACKS: Final = pa.schema(
         *_per_emotion("share_"),
         pa.field("transitions", pa.int32()),
         pa.field("mean_confidence", _F32),
+        pa.field("share_frontal", _F32),
+        pa.field("median_face_px", _F32),
         pa.field("thumbnail", pa.binary()),
     ]
 )

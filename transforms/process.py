@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from schemas.elements import Block, Face, Failure, Sample, Segment, SegmentEnd, Video, VideoInfo
 from schemas.settings import Settings
 from transforms.faces.analyzer import Analyzer
-from transforms.faces.look import FaceCrop, classify, detect_changes, look_at_chunk
+from transforms.faces.look import FaceCrop, classify, look_at_chunk
+from transforms.faces.view import see_faces
 from transforms.tables.blocks import Packer
 from transforms.timelines.gather import Timeline, gather, smooth_tracks, track
 from transforms.video.chunks import FrameChunk
@@ -96,7 +97,7 @@ def _read(
         if not isinstance(item, FrameChunk):
             yield item
             continue
-        found = detect_changes(analyzer.detector, [frame.image for frame in item.frames])
+        found = see_faces(analyzer.detector, analyzer.mesh, [frame.image for frame in item.frames])
         for sample, crops in look_at_chunk(item, found, analyzer.spec, settings):
             yield sample
             waiting += crops

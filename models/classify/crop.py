@@ -28,11 +28,8 @@ def make_crop(image: np.ndarray, frame: FaceFrame, spec: ModelSpec) -> np.ndarra
     # A tilted face is cut out with its surroundings, which a turn brings in at the corners.
     turned = abs(frame.roll) > _LEVEL
     margin = math.ceil(side * (math.sqrt(2) - 1) / 2) if turned else 0
-    left, top = round(frame.x - side / 2) - margin, round(frame.y - side / 2) - margin
     wide = side + 2 * margin
-    square = image.take(range(top, top + wide), axis=0, mode="clip").take(
-        range(left, left + wide), axis=1, mode="clip"
-    )
+    square = cut_square(image, frame.x, frame.y, side, margin)
     if spec.channels == 1:
         square = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY)
     if turned:
@@ -42,3 +39,12 @@ def make_crop(image: np.ndarray, frame: FaceFrame, spec: ModelSpec) -> np.ndarra
     size = spec.input_size
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     return cv2.resize(square, (size, size), interpolation=interpolation).reshape(size, size, spec.channels)
+
+
+def cut_square(image: np.ndarray, x: float, y: float, side: int, margin: int = 0) -> np.ndarray:
+    """A square of a picture [H, W, C] about a place, with a margin; the border repeats where it is left."""
+    left, top = round(x - side / 2) - margin, round(y - side / 2) - margin
+    wide = side + 2 * margin
+    return image.take(range(top, top + wide), axis=0, mode="clip").take(
+        range(left, left + wide), axis=1, mode="clip"
+    )

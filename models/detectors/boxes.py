@@ -31,6 +31,9 @@ class Box(NamedTuple):
     score: float  # 0 to 1
     roll: float = 0.0  # tilt of the head in degrees clockwise; 0 where the detector does not tell
     frame_scale: float = 1.0  # side of the face's frame, in longer sides of the box
+    # x and y of both eyes, the tip of the nose and both corners of the mouth, each pair from left to right as
+    # one sees it, in pixels; empty where the detector does not tell.
+    marks: tuple[tuple[float, float], ...] = ()
 
     @property
     def frame(self) -> FaceFrame:
@@ -92,6 +95,7 @@ def finish(
     min_face: float,
     frame_scale: float,
     rolls: np.ndarray | None = None,
+    marks: np.ndarray | None = None,
 ) -> list[Box]:
     """Clip boxes to the picture, drop the small ones, sort the rest.
 
@@ -102,16 +106,18 @@ def finish(
         min_face: fraction of the picture's shorter side that a box's longer side must reach.
         frame_scale: of the boxes, see `Box`.
         rolls: float [n], tilt of each head in degrees clockwise; None: not known.
+        marks: float [n, 5, 2], see `Box`; None: not known.
     """
     height, width = image.shape[:2]
     smallest = min_face * min(height, width)
     limits = np.array([width, height, width, height])
     boxes = []
     tilts = np.zeros(len(corners)) if rolls is None else rolls
-    for (left, top, right, bottom), score, roll in zip(
-        np.clip(corners, 0, limits).tolist(), scores.tolist(), tilts.tolist(), strict=True
+    places = np.zeros((len(corners), 0, 2)) if marks is None else marks
+    for (left, top, right, bottom), score, roll, points in zip(
+        np.clip(corners, 0, limits).tolist(), scores.tolist(), tilts.tolist(), places.tolist(), strict=True
     ):
         w, h = right - left, bottom - top
         if min(w, h) > 0 and max(w, h) >= smallest:
-            boxes.append(Box(left, top, w, h, score, roll, frame_scale))
+            boxes.append(Box(left, top, w, h, score, roll, frame_scale, tuple((x, y) for x, y in points)))
     return sorted(boxes, key=lambda box: (-box.score, *box))

@@ -70,9 +70,10 @@ class _Candidates:
     corners: np.ndarray  # float32 [m, 4], left, top, right, bottom in its pixels
     score: np.ndarray  # float32 [m]
     roll: np.ndarray  # float [m], tilt in degrees clockwise; 0 before O-Net
+    marks: np.ndarray  # float32 [m, 5, 2], see `Box`, in pixels; [m, 0, 2] before O-Net
 
     def __getitem__(self, keep: Any) -> "_Candidates":
-        return _Candidates(self.picture[keep], self.corners[keep], self.score[keep], self.roll[keep])
+        return _Candidates(**{name: value[keep] for name, value in vars(self).items()})
 
 
 class MtcnnDetector:
@@ -111,9 +112,15 @@ class MtcnnDetector:
             found = self._detect(pictures)
             for position, index in enumerate(indices):
                 image, mine = images[index], found[found.picture == position]
-                to_image = np.array([image.shape[1] / width, image.shape[0] / height] * 2)
+                to_image = np.array([image.shape[1] / width, image.shape[0] / height])
                 faces[index] = finish(
-                    mine.corners * to_image, mine.score, image, self._min_face, self._frame_scale, mine.roll
+                    mine.corners * np.tile(to_image, 2),
+                    mine.score,
+                    image,
+                    self._min_face,
+                    self._frame_scale,
+                    mine.roll,
+                    mine.marks * to_image,
                 )
         return faces
 
@@ -150,9 +157,9 @@ class MtcnnDetector:
         corner = cells[:, [2, 1]] * _STRIDE - layout.origin[level]
         corners = np.concatenate([corner, corner + _CELL], axis=1) + output[:, :4] * _CELL
         corners *= np.tile(layout.zoom[level], 2)
-        upright = np.zeros(len(cells))
+        upright, unmarked = np.zeros(len(cells)), np.zeros((len(cells), 0, 2), np.float32)
         owner = cells[:, 0].astype(np.int32)
-        return _Candidates(owner, corners.astype(np.float32), output[:, 4], upright), level
+        return _Candidates(owner, corners.astype(np.float32), output[:, 4], upright, unmarked), level
 
 
 class _Layout(NamedTuple):
@@ -265,7 +272,8 @@ def _judged(
     # O-Net places five marks as well: their x, then their y, in the candidate's square.
     marks = output[:, 5:].reshape(count, 2, -1).transpose(0, 2, 1)
     roll = roll_of(marks) if marks.size else found.roll
-    moved = _Candidates(found.picture, found.corners + output[:, :4] * extent, output[:, 4], roll)
+    placed = found.corners[:, None, :2] + marks * extent[:, None, :2]
+    moved = _Candidates(found.picture, found.corners + output[:, :4] * extent, output[:, 4], roll, placed)
     return moved[moved.score > least]
 
 

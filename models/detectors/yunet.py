@@ -127,12 +127,15 @@ class YunetDetector:
             return []
         corners = faces[:, :4].astype(np.float64)
         corners[:, 2:] += corners[:, :2]
-        corners *= np.array([width / small_w, height / small_h] * 2)
+        to_image = np.array([width / small_w, height / small_h])
+        corners *= np.tile(to_image, 2)
+        marks = faces[:, 4:14].reshape(-1, 5, 2)
         return finish(
             corners,
             faces[:, 14],
             image,
             self._min_face,
             self._frame_scale,
-            roll_of(faces[:, 4:14].reshape(-1, 5, 2)),
+            roll_of(marks),
+            marks * to_image,
         )

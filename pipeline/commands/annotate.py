@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -16,12 +16,15 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from tqdm import tqdm
 
-from models.detectors import Box
+from models.detectors import DETECTORS, Box
+from models.mesh import Pose, load_mesh
 from pipeline.draw.mp4 import Mp4Writer, Sound, check_output, open_mp4
 from pipeline.draw.overlay import draw_tracked
 from schemas.elements import FAILED, Video
 from schemas.errors import RunError, UnreadableVideoError, UsageError
+from schemas.tables import POSE
 from transforms.faces.analyzer import TrackedFace
+from transforms.faces.view import FaceView
 from transforms.fingerprints import is_same_content
 from transforms.remote import LocalCopies, local_path, require_file_system
 from transforms.tables.arrays import emotions_of, stack_columns
@@ -38,7 +41,7 @@ _EVERY_FRAME = Fraction(0)
 class FacesInTime:
     """Faces at any instant, from faces at samples.
 
-    Between two neighbouring samples that both have a track, box and probabilities go from one to
+    Between two neighbouring samples that both have a track, box, pose and probabilities go from one to
     the other in a straight line. A track that only one of them has is shown on that one's side of
     the middle. Nothing is carried across a sample where the track was not seen.
     """
@@ -51,10 +54,15 @@ class FacesInTime:
         boxes = stack_columns(timelines, (*"xywh", "score"))
         emotions = emotions_of(timelines)
         probabilities = stack_columns(timelines, emotions)
+        poses = (
+            stack_columns(timelines, POSE)
+            if "yaw" in timelines.column_names
+            else np.full((len(boxes), 3), np.nan)
+        )
         places = np.searchsorted(self._pts_us, timelines["pts_us"].to_numpy())
         for row, track in enumerate(timelines["track_id"].to_pylist()):
-            box = Box(*boxes[row].tolist())
-            self._at[places[row]][track] = TrackedFace(box, probabilities[row], track, emotions=emotions)
+            view = FaceView(Box(*boxes[row].tolist()), Pose(*poses[row].tolist()))
+            self._at[places[row]][track] = TrackedFace(view, probabilities[row], track, emotions=emotions)
 
     def at(self, pts_us: int) -> list[TrackedFace]:
         """The faces `pts_us` microseconds after time zero, by track."""
@@ -81,9 +89,10 @@ def _between(first: TrackedFace, second: TrackedFace, part: float) -> TrackedFac
         mixed: np.ndarray = one + part * (other - one)
         return mixed
 
-    box = Box(*mix(np.array(first.box), np.array(second.box)).tolist())
+    box = Box(*mix(np.array(first.box[:5]), np.array(second.box[:5])).tolist())
+    pose = Pose(*mix(np.array(first.view.pose), np.array(second.view.pose)).tolist())
     probabilities = mix(first.probabilities, second.probabilities)
-    return TrackedFace(box, probabilities, first.track, emotions=first.emotions)
+    return TrackedFace(FaceView(box, pose), probabilities, first.track, emotions=first.emotions)
 
 
 @dataclass(frozen=True)
@@ -96,13 +105,14 @@ class Annotated:
     problems: Sequence[str]  # one sentence each
 
 
-def annotate(source: str, out: str, output: str) -> Annotated:
+def annotate(source: str, out: str, output: str, mesh: bool = False) -> Annotated:
     """Draw the faces in the tables below `out` into a copy of a video.
 
     Args:
         source: a video that a run has read: a file or a URI.
         out: the folder of tables.
         output: the MP4 to write: upright, of the video's size, each frame at its own time.
+        mesh: draw the mesh of each face too, laid anew over every frame.
 
     Raises:
         UsageError: the tables hold nothing of this video, or `output` cannot be written.
@@ -146,7 +156,8 @@ def draw_video(
         writer = stack.enter_context(
             open_mp4(output, (probe.width, probe.height), _frame_rate(probe), probe.max_step_us, sound)
         )
-        return _draw(decoder, path, probe, faces, writer, sound is not None)
+        frame_scale = DETECTORS[row["detector"]].frame_scale if mesh else None
+        return _draw(decoder, path, probe, faces, writer, sound is not None, frame_scale)
 
 
 @dataclass(frozen=True)
@@ -187,8 +198,15 @@ def annotate_all(source: str, out: str, output: str) -> Iterator[Copy]:
 
 
 def _draw(
-    decoder: Decoder, path: str, probe: Probe, faces: FacesInTime, writer: Mp4Writer, has_sound: bool
+    decoder: Decoder,
+    path: str,
+    probe: Probe,
+    faces: FacesInTime,
+    writer: Mp4Writer,
+    has_sound: bool,
+    frame_scale: float | None,
 ) -> Annotated:
+    """frame_scale: of the boxes, see `Box`, where meshes are drawn."""
     frames = with_face = 0
     problems: Sequence[str] = ()
     with tqdm(
@@ -197,6 +215,8 @@ def _draw(
         for item in decoder.read(path, 0, -1, probe.zero_pts, (probe.width, probe.height), _EVERY_FRAME):
             if isinstance(item, SampledFrame):
                 shown = faces.at(item.pts_us)
+                if frame_scale is not None:
+                    shown = _with_meshes(item.image, shown, frame_scale)
                 draw_tracked(item.image, shown)
                 writer.write(item.pts_us, item.image)
                 frames += 1
@@ -208,6 +228,17 @@ def _draw(
         raise RunError(f"No frame could be read: {' '.join(problems)}")
     writer.finish(probe.duration_us)
     return Annotated(frames, with_face, has_sound, problems)
+
+
+def _with_meshes(image: np.ndarray, faces: Sequence[TrackedFace], frame_scale: float) -> list[TrackedFace]:
+    rolls = [0.0 if np.isnan(face.view.pose.roll) else face.view.pose.roll for face in faces]
+    boxes = [
+        face.box._replace(roll=roll, frame_scale=frame_scale) for face, roll in zip(faces, rolls, strict=True)
+    ]
+    meshes = load_mesh().fit([(image, box) for box in boxes])
+    return [
+        replace(face, view=face.view._replace(mesh=mesh)) for face, mesh in zip(faces, meshes, strict=True)
+    ]
 
 
 def _is_old_copy(row: dict[str, Any], video: Video) -> bool:

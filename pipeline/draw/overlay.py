@@ -1,4 +1,4 @@
-"""Drawing on a picture what is known of a face: box, track number, label, confidence, emotions as bars."""
+"""Drawing on a picture what is known of a face: box, track, label, emotions as bars, pose and mesh."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -9,11 +9,15 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from schemas.emotions import colors_of
 from transforms.faces.analyzer import AnalyzedFace, TrackedFace
+from transforms.faces.view import FaceView
 
 _FAINTEST = 0.3  # of a colour's brightness, so that an unsure label's box can still be seen
 _PANEL = (0, 0, 0, 184)  # RGBA
 _EMPTY_BAR = (62, 62, 62, 184)
 _TEXT_PER_FACE = 0.13  # height of the text as a part of the box's width, within the limits below
+_AXIS = 0.16  # length of an axis in shorter sides of the box
+_AXES = ((230, 60, 60), (60, 200, 60), (80, 130, 255))
+_MESH = (120, 255, 200)
 _SMALLEST_TEXT, _LARGEST_TEXT = 9, 0.05  # pixels; a part of the picture's shorter side
 
 
@@ -29,7 +33,8 @@ def draw_face(image: np.ndarray, face: AnalyzedFace, name: str) -> None:
 
     Args:
         image: the picture.
-        face: whose box may reach over the edges. Classes that the model does not know get no bar.
+        face: whose box may reach over the edges; pose and mesh are drawn where they are known. Classes that
+            the model does not know get no bar.
         name: stands before the label, such as a track's number.
     """
     color = colors_of(face.emotions)[face.emotion]
@@ -41,10 +46,37 @@ def draw_face(image: np.ndarray, face: AnalyzedFace, name: str) -> None:
     cv2.rectangle(image, (left, top), (right, bottom), (0, 0, 0), 3 * line)
     cv2.rectangle(image, (left, top), (right, bottom), confidence_color(color, face.confidence), line)
 
+    if face.view.mesh is not None:
+        _draw_mesh(image, face.view.mesh)
+    draw_axes(image, face.view)
+
     largest = max(_SMALLEST_TEXT, round(_LARGEST_TEXT * min(height, width)))
     size = min(max(_SMALLEST_TEXT, round(_TEXT_PER_FACE * w)), largest)
     panel = _panel(f"{name} {face.emotion} {face.confidence:.0%}".strip(), face, size)
     _paste(image, panel, *_beside((left, top, right, bottom), panel.shape, image.shape, 2 * line))
+
+
+def draw_axes(image: np.ndarray, view: FaceView) -> None:
+    """Draw how a head is turned, in place, as a small cross in its box's lower right corner: red to the
+    person's left, green up, blue forward. Nothing where it is not known.
+    """
+    if np.isnan(view.pose.yaw):
+        return
+    length = _AXIS * min(view.box.w, view.box.h)
+    middle = np.array(view.box[:2]) + view.box[2:4] - 1.2 * length
+    line = max(1, round(length / 10))
+    # What points away from the camera is drawn first, so that it lies behind.
+    axes = sorted(zip(view.pose.axes.tolist(), _AXES, strict=True), key=lambda axis: -axis[0][2])
+    for width, shaded in ((3 * line, True), (line, False)):
+        for axis, color in axes:
+            start, end = np.rint([middle, middle + length * np.array(axis[:2])]).astype(int).tolist()
+            cv2.line(image, start, end, (0, 0, 0) if shaded else color, width, cv2.LINE_AA)
+
+
+def _draw_mesh(image: np.ndarray, mesh: np.ndarray) -> None:
+    radius = max(1, round(np.ptp(mesh[:, 0]) / 200))
+    for x, y in np.rint(mesh[:, :2]).astype(int).tolist():
+        cv2.circle(image, (x, y), radius, _MESH, -1)
 
 
 def draw_analyzed(image: np.ndarray, faces: Sequence[AnalyzedFace]) -> None:

@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 
-from models.detectors import Box
 from pipeline.live.following import flow_picture, follow
 from schemas.emotions import emotion_columns
 from transforms.faces.analyzer import AnalyzedFace, Analyzer, TrackedFace, find_faces
@@ -93,7 +92,7 @@ class LiveFaces:
             boxes = np.array([face.box[:4] for face in self._shown.values()])
             moved, _ = follow(self._picture, picture, scale, boxes)
             for face, box in zip(list(self._shown.values()), moved, strict=True):
-                self._shown[face.track] = replace(face, box=_moved(face.box, box))
+                self._shown[face.track] = replace(face, view=face.view.moved(box))
         self._pts_us, self._picture = pts_us, picture
         if self._pending is None and pts_us - self._started_us >= LOOK_EVERY_US:
             self._started_us = pts_us
@@ -187,7 +186,7 @@ class LiveFaces:
             if followed is not None and _overlap(box, before := np.array(followed.box[:4])) > 0.5:
                 box = before + _TRUST * (box - before)
             self._shown[track] = TrackedFace(
-                _moved(face.box, box), self._smoothed(track), track, emotions=face.emotions
+                face.view.moved(box), self._smoothed(track), track, emotions=face.emotions
             )
             self._seen_us[track] = look.pts_us
         for track, seen_us in list(self._seen_us.items()):
@@ -209,12 +208,6 @@ class LiveFaces:
         result: np.ndarray = raw[-1].copy()
         result[known] = smooth(self._smoothing, times, raw[:, known], self._window_s, spec.prior)[-1]
         return result
-
-
-def _moved(box: Box, to: np.ndarray) -> Box:
-    """The box at another place, float [4]."""
-    x, y, w, h = to.tolist()
-    return box._replace(x=x, y=y, w=w, h=h)
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:

@@ -16,6 +16,7 @@ from skimage import data
 
 from models.classify.classifier import load_classifier
 from models.classify.spec import find_model
+from models.detectors import Box
 from pipeline.draw.overlay import draw_face
 from pipeline.report.summarize import read_tracks, read_video, summarize
 from schemas.emotions import COLORS, EMOTIONS
@@ -24,6 +25,7 @@ from schemas.tables import TABLES
 from tests.helpers.commands import affectline, assert_same_tables, load
 from tests.helpers.tiny_model import save_brightness_model
 from transforms.faces.analyzer import AnalyzedFace
+from transforms.faces.view import FaceView
 from transforms.tables.rows import VIDEO_ID
 from transforms.timelines.smoothing import smooth
 
@@ -247,7 +249,8 @@ def test_bars_are_drawn_for_the_known_alone():
     probabilities = np.full(7, np.nan, np.float32)
     probabilities[[HAPPY, SAD]] = 0.25, 0.75
     image = np.zeros((480, 640, 3), np.uint8)
-    draw_face(image, AnalyzedFace(np.array([200.0, 200.0, 160.0, 160.0]), probabilities), "#1")
+    view = FaceView(Box(200.0, 200.0, 160.0, 160.0, 0.9))
+    draw_face(image, AnalyzedFace(view, probabilities), "#1")
     assert tuple(image[300, 200]) != (0, 0, 0)  # the box
     panel = image[:195]
     heights = {

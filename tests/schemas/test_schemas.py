@@ -40,7 +40,10 @@ EXAMPLES = [
     VideoInfo("clip-0123456789", 320, 240, 1.0, 90, "h264", 4_000_000, 2, ["A sentence."]),
     Segment(VIDEO, 1, 60_000_000, -1, 1001, 320, 240, 61_000_000, 1525),
     Sample("clip-0123456789", 3, 600_000, "ok", 2, b"\x00\xff"),
-    Face("clip-0123456789", 3, 600_000, 1.5, 2.0, 30.0, 31.0, 0.9, [0.25, 0.75], b"\x01", b""),
+    Face(
+        *("clip-0123456789", 3, 600_000, 1.5, 2.0, 30.0, 31.0, 0.9, -12.5, 3.0, 1.5, -1.7),
+        *([0.25, 0.75], b"\x01", b""),
+    ),
     Block("clip-0123456789", b"\x00\xff", ""),
     SegmentEnd("clip-0123456789", 1, 50, 1_960_000, 40_000, 41_000, ["A sentence."], 0.5),
     Failure("clip-0123456789", "/videos/clip.mp4", "SampleFrames", None, "DecodeError", "Broken."),
@@ -86,7 +89,8 @@ def test_emotion_columns_are_in_label_order():
     names = TRACKS.names
     assert tuple(name for name in TIMELINES.names if name in EMOTIONS) == EMOTIONS
     assert tuple(name for name in names if name in EMOTIONS) == EMOTIONS
-    assert tuple(name.removeprefix("share_") for name in names if name.startswith("share_")) == EMOTIONS
+    shares = tuple(name.removeprefix("share_") for name in names if name.startswith("share_"))
+    assert shares == (*EMOTIONS, "frontal")
     assert tuple(COLORS) == EMOTIONS
 
 

@@ -12,17 +12,20 @@ from models.classify.crop import make_crop
 from models.classify.spec import ModelRef, ModelSpec
 from models.detectors import Box, Detector, make_detector
 from models.detectors.boxes import check_image
+from models.mesh import FaceMesh, load_mesh
 from schemas import defaults
 from schemas.emotions import EMOTIONS, all_emotions
 from transforms.faces.look import find_model_anywhere, load_model
+from transforms.faces.view import FaceView, see_faces
 
 
 @dataclass(frozen=True)
 class Analyzer:
-    """A loaded detector and a loaded classifier. For one thread at a time, as its parts are."""
+    """A loaded detector, classifier and face mesh. For one thread at a time, as its parts are."""
 
     detector: Detector
     classifier: Classifier
+    mesh: FaceMesh = field(default_factory=load_mesh)
 
     @property
     def spec(self) -> ModelSpec:
@@ -86,14 +89,19 @@ class _WholePicture:
 class AnalyzedFace:
     """A face in a picture and what the model says of it.
 
-    box: in pixels of the upright picture, with the detector's score. emotions: the seven, then those
+    view: in pixels of the upright picture, with the detector's score. emotions: the seven, then those
     classes of the model that are beside them. probabilities: float32, one for each of `emotions`; nan for
     classes that the model does not know, the others sum to 1.
     """
 
-    box: Box
+    view: FaceView
     probabilities: np.ndarray
     emotions: tuple[str, ...] = field(default=EMOTIONS, kw_only=True)
+
+    @property
+    def box(self) -> Box:
+        """Where it is."""
+        return self.view.box
 
     @property
     def emotion(self) -> str:
@@ -105,18 +113,31 @@ class AnalyzedFace:
         """The probability of that class, 0 to 1."""
         return float(np.nanmax(self.probabilities))
 
-    def as_json(self) -> dict[str, Any]:
-        """The face for machines: pixels, and probabilities by emotion or null."""
+    def as_json(self, mesh: bool = False) -> dict[str, Any]:
+        """The face for machines: pixels, degrees, and probabilities by emotion, null where not known.
+
+        mesh: with its points, [x, y] each; null where there are none.
+        """
+        points = self.view.mesh
+        told = {"mesh": None if points is None else np.round(points[:, :2].astype(float), 1).tolist()}
         return {
             **{name: round(value, 2) for name, value in zip("xywh", self.box[:4], strict=True)},
             "score": round(self.box.score, 4),
+            **{name: _known(value, 1) for name, value in self.view.pose._asdict().items()},
+            "sharpness": _known(self.view.sharpness, 2),
+            "face_px": round(self.view.face_px, 2),
             "emotion": self.emotion,
             "confidence": round(self.confidence, 4),
             "probabilities": {
-                emotion: None if np.isnan(value) else round(float(value), 4)
+                emotion: _known(float(value), 4)
                 for emotion, value in zip(self.emotions, self.probabilities, strict=True)
             },
+            **(told if mesh else {}),
         }
+
+
+def _known(value: float, digits: int) -> float | None:
+    return None if np.isnan(value) else round(value, digits)
 
 
 @dataclass(frozen=True)
@@ -125,9 +146,9 @@ class TrackedFace(AnalyzedFace):
 
     track: int
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, mesh: bool = False) -> dict[str, Any]:
         """The face for machines, with its track."""
-        return {"track": self.track, **super().as_json()}
+        return {"track": self.track, **super().as_json(mesh)}
 
 
 def find_faces(picture: np.ndarray, analyzer: Analyzer) -> list[AnalyzedFace]:
@@ -135,10 +156,10 @@ def find_faces(picture: np.ndarray, analyzer: Analyzer) -> list[AnalyzedFace]:
 
     picture: uint8 RGB [H, W, 3], upright. Raises ValueError for an array of another kind.
     """
-    [boxes] = analyzer.detector.detect([picture])
-    if not boxes:
+    [views] = see_faces(analyzer.detector, analyzer.mesh, [picture])
+    if not views:
         return []
-    crops = np.stack([make_crop(picture, box.frame, analyzer.spec) for box in boxes])
+    crops = np.stack([make_crop(picture, view.box.frame, analyzer.spec) for view in views])
     probabilities = analyzer.classifier.predict_emotions(crops)
     emotions = all_emotions(analyzer.spec.classes)
-    return [AnalyzedFace(box, row, emotions=emotions) for box, row in zip(boxes, probabilities, strict=True)]
+    return [AnalyzedFace(view, row, emotions=emotions) for view, row in zip(views, probabilities, strict=True)]

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +11,12 @@ from models.classify.classifier import GPU_BATCH_SIZE, Classifier, check_model
 from models.classify.crop import make_crop
 from models.classify.spec import ModelRef, ModelSpec, find_model, is_shipped
 from models.classify.wrapped import needs_description
-from models.detectors import Box, Detector, make_detector
+from models.detectors import Detector, make_detector
 from schemas.elements import NO_FACE, OK, Face, Sample
 from schemas.errors import UnavailableError, UsageError
 from schemas.settings import Settings
 from transforms.faces.thumbnails import carries_thumbnails, make_thumbnail
+from transforms.faces.view import FaceView
 from transforms.remote import LocalCopies, is_remote
 from transforms.timelines.shots import frame_signature
 from transforms.timelines.tracking import describe_face
@@ -32,15 +32,15 @@ class FaceCrop(NamedTuple):
 
 
 def look_at(
-    video_id: str, frame: SampledFrame, boxes: list[Box], model: ModelSpec, thumbnails: bool
+    video_id: str, frame: SampledFrame, views: list[FaceView], model: ModelSpec, thumbnails: bool
 ) -> tuple[Sample, list[FaceCrop]]:
     """What one frame contributes: its sample row, and each face with the crop the model wants."""
     sample = Sample(
         video_id=video_id,
         sample=frame.sample,
         pts_us=frame.pts_us,
-        status=OK if boxes else NO_FACE,
-        faces=len(boxes),
+        status=OK if views else NO_FACE,
+        faces=len(views),
         signature=frame_signature(frame.image),
     )
     crops = [
@@ -49,29 +49,33 @@ def look_at(
                 video_id=video_id,
                 sample=frame.sample,
                 pts_us=frame.pts_us,
-                x=box.x,
-                y=box.y,
-                w=box.w,
-                h=box.h,
-                score=box.score,
+                x=view.box.x,
+                y=view.box.y,
+                w=view.box.w,
+                h=view.box.h,
+                score=view.box.score,
+                yaw=view.pose.yaw,
+                pitch=view.pose.pitch,
+                roll=view.pose.roll,
+                sharpness=view.sharpness,
                 raw=[],
-                appearance=describe_face(frame.image, np.array(box[:4], np.float32)),
-                thumbnail=make_thumbnail(frame.image, box) if thumbnails else b"",
+                appearance=describe_face(frame.image, np.array(view.box[:4], np.float32)),
+                thumbnail=make_thumbnail(frame.image, view.box) if thumbnails else b"",
             ),
-            make_crop(frame.image, box.frame, model),
+            make_crop(frame.image, view.box.frame, model),
         )
-        for box in boxes
+        for view in views
     ]
     return sample, crops
 
 
 def look_at_chunk(
-    chunk: FrameChunk, found: Sequence[list[Box]], model: ModelSpec, settings: Settings
+    chunk: FrameChunk, found: Sequence[list[FaceView]], model: ModelSpec, settings: Settings
 ) -> Iterator[tuple[Sample, list[FaceCrop]]]:
-    """What each frame contributes, as `look_at`; found: the boxes of each."""
-    for frame, boxes in zip(chunk.frames, found, strict=True):
+    """What each frame contributes, as `look_at`; found: the faces of each."""
+    for frame, views in zip(chunk.frames, found, strict=True):
         pictured = carries_thumbnails(frame.sample, frame.pts_us, settings.sampling_rate)
-        yield look_at(chunk.video_id, frame, boxes, model, settings.crops and pictured)
+        yield look_at(chunk.video_id, frame, views, model, settings.crops and pictured)
 
 
 def classify(crops: Sequence[FaceCrop], classifier: Classifier) -> list[Face]:
@@ -83,23 +87,6 @@ def classify(crops: Sequence[FaceCrop], classifier: Classifier) -> list[Face]:
     if len(probabilities) != len(crops):
         raise RuntimeError(f"The model gave {len(probabilities)} answers for {len(crops)} faces.")
     return [item.face._replace(raw=row) for item, row in zip(crops, probabilities.tolist(), strict=True)]
-
-
-def detect_changes(detector: Detector, images: Sequence[np.ndarray]) -> list[list[Box]]:
-    """The faces of neighbouring frames, looked for only where a frame differs from the one before it.
-
-    images: uint8 [height, width, 3]. A frame's faces depend on nothing but its pixels, so those of an equal
-    frame are the same; slides and stills are full of them.
-    """
-    changed = [number == 0 or not _equal(images[number - 1], images[number]) for number in range(len(images))]
-    found = detector.detect([image for image, new in zip(images, changed, strict=True) if new])
-    return [found[place - 1] for place in accumulate(changed)]
-
-
-def _equal(a: np.ndarray, b: np.ndarray) -> bool:
-    middle = len(a) // 2
-    # One row tells most unequal frames apart.
-    return a.shape == b.shape and np.array_equal(a[middle], b[middle]) and np.array_equal(a, b)
 
 
 def load_detector(settings: Settings) -> Detector:

@@ -12,10 +12,12 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from models.classify.spec import ModelSpec
-from models.detectors import Box, Detector
+from models.detectors import Detector
+from models.mesh import load_mesh
 from schemas.elements import Sample
 from schemas.settings import Settings
-from transforms.faces.look import FaceCrop, detect_changes, load_detector, look_at_chunk
+from transforms.faces.look import FaceCrop, load_detector, look_at_chunk
+from transforms.faces.view import FaceView, see_faces
 from transforms.steps import metrics
 from transforms.steps.progress import advance
 from transforms.steps.sample_frames import SAMPLES
@@ -35,10 +37,11 @@ class _DetectFaces(beam.DoFn):
     def setup(self) -> None:
         cv2.setNumThreads(1)  # the cores are busy with pictures of their own
         self._detector: Detector = load_detector(self._settings)
+        self._mesh = load_mesh()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="detector")
 
     def start_bundle(self) -> None:
-        self._ahead: tuple[FrameChunk, Future[tuple[list[list[Box]], float]]] | None = None
+        self._ahead: tuple[FrameChunk, Future[tuple[list[list[FaceView]], float]]] | None = None
 
     def process(self, chunk: FrameChunk) -> Iterator[FaceCrop | TaggedOutput[Literal["samples"], Sample]]:
         before, self._ahead = self._ahead, (chunk, self._thread.submit(self._detect, chunk))
@@ -55,14 +58,14 @@ class _DetectFaces(beam.DoFn):
             else:
                 yield GlobalWindows.windowed_value(item)
 
-    def _detect(self, chunk: FrameChunk) -> tuple[list[list[Box]], float]:
-        """The boxes of each frame, and the seconds it took."""
+    def _detect(self, chunk: FrameChunk) -> tuple[list[list[FaceView]], float]:
+        """The faces of each frame, and the seconds it took."""
         started = time.monotonic()
-        found = detect_changes(self._detector, [frame.image for frame in chunk.frames])
+        found = see_faces(self._detector, self._mesh, [frame.image for frame in chunk.frames])
         return found, time.monotonic() - started
 
     def _found(
-        self, chunk: FrameChunk, detection: Future[tuple[list[list[Box]], float]]
+        self, chunk: FrameChunk, detection: Future[tuple[list[list[FaceView]], float]]
     ) -> Iterator[FaceCrop | TaggedOutput[Literal["samples"], Sample]]:
         found, seconds = detection.result()
         metrics.DETECT_MS.update(round(1000 * seconds))

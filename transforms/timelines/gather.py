@@ -29,6 +29,7 @@ from schemas.errors import (
 )
 from schemas.remarks import REMARKS
 from schemas.settings import Settings
+from schemas.tables import POSE
 from transforms.tables.arrays import stack_bytes, stack_columns
 from transforms.tables.blocks import Thumbnails, read_faces, read_samples
 from transforms.timelines.shots import SIGNATURE_BYTES, find_shots
@@ -55,6 +56,8 @@ class FaceColumns:
     pts_us: np.ndarray  # int64 [m]
     boxes: np.ndarray  # float32 [m, 4]: x, y, w, h
     score: np.ndarray  # float32 [m]
+    pose: np.ndarray  # float32 [m, 3], in the order of POSE; nan: not known
+    sharpness: np.ndarray  # float32 [m]; nan: not measured, by early versions
     raw: np.ndarray  # float32 [m, k], in the order of `all_emotions`; nan: a class the model does not know
     appearance: np.ndarray  # uint8 [m, d]
     thumbnail: np.ndarray  # int64 [m], number among the timeline's thumbnails; -1: none
@@ -224,6 +227,8 @@ def _face_columns(faces: pa.Table, samples: SampleColumns) -> FaceColumns:
         pts_us=faces["pts_us"].to_numpy(),
         boxes=stack_columns(faces, "xywh").astype(np.float32),
         score=faces["score"].to_numpy().astype(np.float32),
+        pose=stack_columns(faces, POSE).astype(np.float32),
+        sharpness=faces["sharpness"].to_numpy().astype(np.float32),
         raw=raw,
         appearance=stack_bytes(faces["appearance"], APPEARANCE_BYTES),
         thumbnail=np.where(faces["pictured"].to_numpy(), np.arange(count), -1),

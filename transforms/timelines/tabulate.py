@@ -13,6 +13,7 @@ from schemas.tables import (
     APPEARANCE,
     EMOTION_LABEL,
     FAILURES,
+    POSE,
     SAMPLES,
     SCHEMA_VERSION,
     TIMELINES,
@@ -22,6 +23,7 @@ from schemas.tables import (
     with_metadata,
 )
 from transforms.timelines.gather import FaceColumns, SampleColumns, Timeline, rows_by_track
+from transforms.timelines.quality import face_px, is_frontal
 
 # Frame steps that differ by more than this mean a variable rate; less is a container's rounding.
 _VFR_TOLERANCE_US = 2_000
@@ -85,11 +87,14 @@ def _timelines(faces: FaceColumns, emotions: Sequence[str], appearance: bool) ->
         "shot": faces.shot,
         "score": faces.score,
         "confidence": np.nanmax(faces.smoothed, axis=1),
+        "face_px": face_px(faces.boxes),
     }
     columns |= {name: faces.boxes[:, column] for column, name in enumerate("xywh")}
     arrays = {name: pa.array(np.ascontiguousarray(value)) for name, value in columns.items()}
+    # From pandas: nan, what is not known, becomes null.
+    arrays |= {name: pa.array(faces.pose[:, column], from_pandas=True) for column, name in enumerate(POSE)}
+    arrays["sharpness"] = pa.array(faces.sharpness, from_pandas=True)
     for column, emotion in enumerate(emotions):
-        # From pandas: nan, a class that the model does not know, becomes null.
         arrays[emotion] = pa.array(faces.smoothed[:, column], from_pandas=True)
         arrays["raw_" + emotion] = pa.array(faces.raw[:, column], from_pandas=True)
     arrays["emotion"] = _labels(np.nanargmax(faces.smoothed, axis=1), emotions)
@@ -153,8 +158,17 @@ def _track_row(
         **_by_emotion("share_", emotions, share),
         "transitions": int(np.count_nonzero(np.diff(labels))),
         "mean_confidence": float(np.average(np.nanmax(smoothed, axis=1), weights=spans)),
+        "share_frontal": _share_frontal(faces.pose[rows], spans),
+        "median_face_px": float(np.median(face_px(faces.boxes[rows]))),
         "thumbnail": timeline.thumbnails[int(pictured)] if pictured >= 0 else None,
     }
+
+
+def _share_frontal(pose: np.ndarray, spans: np.ndarray) -> float | None:
+    """The part of the time that a face is frontal; None where no pose was measured at all."""
+    if np.isnan(pose).all():
+        return None
+    return float(np.average(is_frontal(pose), weights=spans))
 
 
 def _by_emotion(prefix: str, emotions: Sequence[str], values: np.ndarray) -> dict[str, float | None]:

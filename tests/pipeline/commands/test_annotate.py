@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ImageColor
 
+from models.detectors import Box
 from pipeline.cli.main import main
 from pipeline.commands.annotate import FacesInTime
 from pipeline.draw.overlay import confidence_color, draw_face
 from schemas.emotions import COLORS, EMOTIONS
 from schemas.tables import SAMPLES, TIMELINES, VIDEOS
 from transforms.faces.analyzer import AnalyzedFace
+from transforms.faces.view import FaceView
 from transforms.tables.files import table_path, write_parquet
 from transforms.video.decoder import Decoder
 from transforms.video.inputs import find_videos
@@ -33,6 +35,10 @@ TIMES_MS = [0, 40, 80, 200, 240, 700, 733, 800, 1000, 1040, 1300, 1500]
 START_MS = 500
 CLICK_MS = 1200  # on the file's own clock
 RATE = 48000
+
+
+def in_box(x, y, w, h):
+    return FaceView(Box(x, y, w, h, 0.9))
 
 
 def sample_rows(pts_us, faces):
@@ -118,7 +124,7 @@ def test_a_box_has_its_emotions_colour_and_fades_with_confidence():
     unsure, sure = confidence_color(COLORS["happy"], 0.3), confidence_color(COLORS["happy"], 0.9)
     assert all(low < high for low, high in zip(unsure, sure, strict=True))
     image = np.full((240, 320, 3), 255, np.uint8)
-    draw_face(image, AnalyzedFace(np.array([100.0, 120.0, 80.0, 90.0]), CERTAIN[SAD]), "#1")
+    draw_face(image, AnalyzedFace(in_box(100, 120, 80, 90), CERTAIN[SAD]), "#1")
     assert tuple(image[165, 100]) == ImageColor.getrgb(COLORS["sad"])
     assert (image[165, 140] == 255).all()  # the face itself stays free
     assert (image[:40] == 255).all()
@@ -130,7 +136,7 @@ def test_bars_are_as_high_as_probabilities():
         probabilities = np.full(7, 0, np.float32)
         probabilities[HAPPY], probabilities[SAD] = probability, 1 - probability
         image = np.zeros((480, 640, 3), np.uint8)
-        draw_face(image, AnalyzedFace(np.array([200.0, 200.0, 160.0, 160.0]), probabilities), "#1")
+        draw_face(image, AnalyzedFace(in_box(200, 200, 160, 160), probabilities), "#1")
         bars = (image[:195] == ImageColor.getrgb(COLORS["happy"])).all(axis=2)
         heights.append(int(bars.any(axis=1).sum()))
     assert heights[2] > 20
@@ -141,7 +147,7 @@ def test_bars_are_as_high_as_probabilities():
 @pytest.mark.parametrize("box", [(0, 0, 1, 1), (-50, -50, 900, 900), (600, 20, 30, 30), (5, 5, 0, 0)])
 def test_any_box_in_any_picture_can_be_drawn(size, box):
     image = np.zeros((*size, 3), np.uint8)
-    draw_face(image, AnalyzedFace(np.array(box, np.float32), CERTAIN[0]), "#12345")
+    draw_face(image, AnalyzedFace(in_box(*box), CERTAIN[0]), "#12345")
 
 
 def make_clip(path, times_ms=TIMES_MS, size=SIZE, sound=True):

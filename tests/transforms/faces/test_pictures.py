@@ -12,11 +12,13 @@ from skimage import data
 from models.classify.classifier import load_classifier
 from models.classify.spec import find_model
 from models.detectors import make_detector
+from models.mesh import load_mesh
 from schemas.errors import UnreadablePictureError
 from tests.helpers.tiny_model import save_brightness_model
 from transforms.faces.analyzer import Analyzer, find_faces
 from transforms.faces.look import look_at
 from transforms.faces.pictures import list_pictures, read_picture
+from transforms.faces.view import see_faces
 from transforms.steps.classify_emotions import EmotionModelHandler
 from transforms.video.records import SampledFrame
 
@@ -164,8 +166,8 @@ def test_faces_are_those_of_the_pipeline(classifier, untrained_model):
     assert len(found) == 2
     assert found[0].box.score >= found[1].box.score
 
-    [boxes] = detector.detect([picture])
-    _, crops = look_at("id", SampledFrame(0, 0, picture), boxes, classifier.spec, thumbnails=False)
+    [views] = see_faces(detector, load_mesh(), [picture])
+    _, crops = look_at("id", SampledFrame(0, 0, picture), views, classifier.spec, thumbnails=False)
     handler = EmotionModelHandler(find_model(str(untrained_model)), batch_size=64)
     faces = handler.run_inference(crops, handler.load_model())
     for here, there in zip(found, faces, strict=True):

@@ -18,7 +18,7 @@ def handler():
 
 
 def crops(count):
-    face = Face("v", 0, 0, 1.0, 2.0, 30.0, 40.0, 0.9, [], b"", b"")
+    face = Face("v", 0, 0, 1.0, 2.0, 30.0, 40.0, 0.9, 5.0, 0.0, 2.0, -1.7, [], b"", b"")
     return [
         FaceCrop(face._replace(sample=number), np.zeros((48, 48, 1), np.uint8)) for number in range(count)
     ]

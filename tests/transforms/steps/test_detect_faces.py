@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from models.crop_spec import CropSpec
 from models.detectors import Box
+from models.mesh import load_mesh
 from models.thread_pool import CORES_VARIABLE
 from pipeline.run import local
 from pipeline.run.local import worker_environment
 from schemas.settings import Settings
-from transforms.faces.look import detect_changes
+from transforms.faces.view import see_faces
 from transforms.steps import detect_faces
 from transforms.steps.detect_faces import DetectFaces
 from transforms.steps.sample_frames import SAMPLES
@@ -76,8 +77,8 @@ def samples(items) -> list[int]:
 @given(greys=st.lists(st.integers(0, 2), max_size=12))
 def test_equal_neighbours_are_looked_at_once(greys):
     fake = Brightness()
-    found = detect_changes(fake, [frame(0, grey).image for grey in greys])
-    assert [boxes[0].score for boxes in found] == greys
+    found = see_faces(fake, load_mesh(), [frame(0, grey).image for grey in greys])
+    assert [views[0].box.score for views in found] == greys
     assert fake.asked == [grey for place, grey in enumerate(greys) if place == 0 or greys[place - 1] != grey]
 
 
@@ -85,9 +86,9 @@ def test_frames_that_differ_in_one_pixel_or_in_size_are_not_equal():
     image = np.zeros((9, 8, 3), np.uint8)
     other = image.copy()
     other[0, 0, 0] = 7
-    assert [boxes[0].score for boxes in detect_changes(Brightness(), [image, other])] == [0, 7]
+    assert [views[0].box.score for views in see_faces(Brightness(), load_mesh(), [image, other])] == [0, 7]
     fake = Brightness()
-    detect_changes(fake, [image, image[:, :7], image[:8]])
+    see_faces(fake, load_mesh(), [image, image[:, :7], image[:8]])
     assert len(fake.asked) == 3
 
 

@@ -22,7 +22,9 @@ def sample(number, video="a"):
 
 def face(number, thumbnail=b""):
     raw = [0.5, 0.25, 0.25, 0.0, 0.0, 0.0, float(number)]
-    return Face("a", number, number, 0.1, 2, 3, 4, 0.9, raw, bytes([number]) * APPEARANCE_BYTES, thumbnail)
+    pose = (10.5, -3, 2, -1.7)
+    appearance = bytes([number]) * APPEARANCE_BYTES
+    return Face("a", number, number, 0.1, 2, 3, 4, 0.9, *pose, raw, appearance, thumbnail)
 
 
 def columns(row):

@@ -31,8 +31,11 @@ SAD = [0.02, 0.02, 0.02, 0.02, 0.88, 0.02, 0.02]
 
 
 def face(sample, raw=HAPPY, x=100.0, thumbnail=b"", video_id=VIDEO.video_id):
+    pose = (5.0, -3.0, 1.0, -1.7)
+    box = (x, 50.0, 40.0, 40.0, 0.99)
     return Face(
-        video_id, sample, sample * 200_000, x, 50.0, 40.0, 40.0, 0.99, raw, bytes(APPEARANCE_BYTES), thumbnail
+        *(video_id, sample, sample * 200_000, *box, *pose, raw),
+        *(bytes(APPEARANCE_BYTES), thumbnail),
     )
 
 
