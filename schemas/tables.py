@@ -48,12 +48,13 @@ TIMELINES: Final = pa.schema(
         pa.field("pts_us", pa.int64()),
         pa.field("time_s", pa.float64()),
         pa.field("shot", pa.int32()),
-        *[pa.field(name, _F32) for name in ("x", "y", "w", "h", "score", *POSE, "sharpness", "face_px")],
+        *[pa.field(name, _F32) for name in ("x", "y", "w", "h", "score")],
         *_per_emotion(),
         *_per_emotion("raw_"),
         pa.field("emotion", EMOTION_LABEL),
         pa.field("confidence", _F32),
         pa.field("appearance", APPEARANCE),
+        *[pa.field(name, _F32) for name in (*POSE, "sharpness", "face_px")],
     ]
 )
 
@@ -80,9 +81,9 @@ TRACKS: Final = pa.schema(
         *_per_emotion("share_"),
         pa.field("transitions", pa.int32()),
         pa.field("mean_confidence", _F32),
+        pa.field("thumbnail", pa.binary()),
         pa.field("share_frontal", _F32),
         pa.field("median_face_px", _F32),
-        pa.field("thumbnail", pa.binary()),
     ]
 )
 
