@@ -27,7 +27,7 @@ from transforms.faces.analyzer import TrackedFace
 from transforms.faces.view import FaceView
 from transforms.fingerprints import is_same_content
 from transforms.remote import LocalCopies, local_path, require_file_system
-from transforms.tables.arrays import emotions_of, stack_columns
+from transforms.tables.arrays import emotions_of, stack_columns, stack_measures
 from transforms.tables.rows import has_rows, read_rows
 from transforms.tables.sources import canonical_uri
 from transforms.video.decoder import Decoder
@@ -54,11 +54,7 @@ class FacesInTime:
         boxes = stack_columns(timelines, (*"xywh", "score"))
         emotions = emotions_of(timelines)
         probabilities = stack_columns(timelines, emotions)
-        poses = (
-            stack_columns(timelines, POSE)
-            if "yaw" in timelines.column_names
-            else np.full((len(boxes), 3), np.nan)
-        )
+        poses = stack_measures(timelines, POSE)
         places = np.searchsorted(self._pts_us, timelines["pts_us"].to_numpy())
         for row, track in enumerate(timelines["track_id"].to_pylist()):
             view = FaceView(Box(*boxes[row].tolist()), Pose(*poses[row].tolist()))

@@ -14,7 +14,8 @@ from schemas.emotions import all_emotions
 from schemas.errors import UsageError
 from schemas.settings import Settings
 from transforms.faces.analyzer import Analyzer
-from transforms.faces.look import FaceCrop, classify, detect_changes, look_at_chunk
+from transforms.faces.look import FaceCrop, classify, look_at_chunk
+from transforms.faces.view import see_faces
 from transforms.remote import join
 from transforms.tables.rows import list_video_ids, read_rows
 from transforms.video.chunks import FrameChunk
@@ -94,7 +95,7 @@ def _seen(
     waiting: list[FaceCrop] = []
     for item in reader.read(segment, settings.sampling_rate):
         if isinstance(item, FrameChunk):
-            found = detect_changes(analyzer.detector, [frame.image for frame in item.frames])
+            found = see_faces(analyzer.detector, analyzer.mesh, [frame.image for frame in item.frames])
             for _, crops in look_at_chunk(item, found, analyzer.spec, settings):
                 waiting += crops
         if len(waiting) >= _FACES_AT_ONCE:

@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from schemas.elements import DECODE_ERROR
 from schemas.emotions import EMOTIONS
-from schemas.tables import TABLES
-from transforms.tables.arrays import emotions_of, stack_columns
+from schemas.tables import POSE, TABLES
+from transforms.tables.arrays import emotions_of, stack_columns, stack_measures
 from transforms.tables.rows import read_rows
 from transforms.timelines.gather import rows_by_track
+from transforms.timelines.quality import face_px, is_believable
 from transforms.timelines.tabulate import sample_spans
 
 NEUTRAL = EMOTIONS.index("neutral")
@@ -43,6 +44,8 @@ class Person:
     share: dict[str, float | None]
     transitions: int
     mean_confidence: float
+    share_frontal: float | None  # of the time; None: not measured
+    median_face_px: float
     moments: list[Moment]
 
 
@@ -76,6 +79,10 @@ class VideoSummary:
     emotion: str | None  # with the largest share
     share: dict[str, float | None]  # of all persons' time, None as in Person; empty without a face
     mean_confidence: float | None
+    believable: (
+        float | None
+    )  # share of people's time by faces that are frontal, large and sharp; None: not known
+    believable_share: dict[str, float | None]  # as `share`, of that time alone; empty where there is none
     gaps: list[Gap]
     shots_s: list[float]  # where each shot begins, as far as faces tell
     people: list[Person]
@@ -111,6 +118,8 @@ class Track:
     raw: np.ndarray  # float32 [n, emotions], nan as in smoothed
     label: np.ndarray  # int [n], place among the emotions
     spans: np.ndarray  # float64 [n], seconds each row speaks for
+    believable: np.ndarray  # bool [n], see `is_believable`
+    is_measured: bool  # whether pose is known of any face
 
     @property
     def known(self) -> list[int]:
@@ -136,10 +145,14 @@ def read_tracks(tables: VideoTables) -> list[Track]:
     boxes = stack_columns(faces, "xywh")
     names = np.array([emotions.index(name) for name in faces["emotion"].to_pylist()], dtype=int)
     face_spans = spans[np.searchsorted(samples["sample"].to_numpy(), sample)]
+    pose, sharpness = stack_measures(faces, POSE), stack_measures(faces, ["sharpness"])[:, 0]
+    believable = is_believable(pose, sharpness, face_px(boxes))
+    columns = (sample, pts_us, boxes, smoothed, raw, names, face_spans, believable)
     return [
         Track(
             int(track[rows[0]]),
-            *(column[order[rows]] for column in (sample, pts_us, boxes, smoothed, raw, names, face_spans)),
+            *(column[order[rows]] for column in columns),
+            not np.isnan(pose[order[rows]]).all(),
         )
         for rows in rows_by_track(track)
     ]
@@ -174,8 +187,8 @@ def summarize(tables: VideoTables, tracks: Sequence[Track]) -> VideoSummary:
     seen = samples["faces"].to_numpy() > 0
     people = _people(tables, tracks)
     emotions = tables.emotions
-    nothing = np.zeros(len(emotions))
-    time = sum((np.bincount(t.label, weights=t.spans, minlength=len(emotions)) for t in tracks), nothing)
+    time = _time(tracks, emotions, [track.spans for track in tracks])
+    believed = _time(tracks, emotions, [track.spans * track.believable for track in tracks])
     weights = [float(track.spans.sum()) for track in tracks]
     [video] = tables.videos.to_pylist()
     return VideoSummary(
@@ -189,11 +202,22 @@ def summarize(tables: VideoTables, tracks: Sequence[Track]) -> VideoSummary:
             if people
             else None
         ),
+        believable=float(believed.sum() / time.sum()) if any(t.is_measured for t in tracks) else None,
+        believable_share=_shares(believed, emotions, tracks[0].known) if believed.any() else {},
         gaps=_gaps(samples, video["duration_s"]),
         shots_s=_shots_s(tables),
         people=people,
         problems=_problems(tables.failures),
     )
+
+
+def _time(tracks: Sequence[Track], emotions: Sequence[str], spans: Sequence[np.ndarray]) -> np.ndarray:
+    """Seconds of each emotion, float64 [emotions], of which each track's rows speak for these."""
+    counts = [
+        np.bincount(track.label, weights=mine, minlength=len(emotions))
+        for track, mine in zip(tracks, spans, strict=True)
+    ]
+    return sum(counts, np.zeros(len(emotions)))
 
 
 def _shares(time: np.ndarray, emotions: Sequence[str], known: Sequence[int]) -> dict[str, float | None]:
@@ -217,6 +241,8 @@ def _people(tables: VideoTables, tracks: Sequence[Track]) -> list[Person]:
                 share={emotion: row["share_" + emotion] for emotion in tables.emotions},
                 transitions=row["transitions"],
                 mean_confidence=row["mean_confidence"],
+                share_frontal=row.get("share_frontal"),
+                median_face_px=float(np.median(face_px(track.boxes))),
                 moments=[
                     Moment(
                         float(track.pts_us[at]) / 1e6,

@@ -88,7 +88,7 @@ def timeline(
         pts_us=pts_us[sample],
         boxes=boxes.astype(np.float32),
         score=np.full(len(sample), 0.97, np.float32),
-        pose=np.stack([20.0 * track, np.full(len(sample), -5.0), np.zeros(len(sample))], 1).astype(
+        pose=np.stack([25.0 * track, np.full(len(sample), -5.0), np.zeros(len(sample))], 1).astype(
             np.float32
         ),
         sharpness=np.full(len(sample), -1.7, np.float32),

@@ -162,4 +162,6 @@ def find_faces(picture: np.ndarray, analyzer: Analyzer) -> list[AnalyzedFace]:
     crops = np.stack([make_crop(picture, view.box.frame, analyzer.spec) for view in views])
     probabilities = analyzer.classifier.predict_emotions(crops)
     emotions = all_emotions(analyzer.spec.classes)
-    return [AnalyzedFace(view, row, emotions=emotions) for view, row in zip(views, probabilities, strict=True)]
+    return [
+        AnalyzedFace(view, row, emotions=emotions) for view, row in zip(views, probabilities, strict=True)
+    ]

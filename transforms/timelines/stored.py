@@ -11,7 +11,7 @@ from schemas.elements import Video
 from schemas.emotions import all_emotions
 from schemas.settings import Settings
 from schemas.tables import POSE, TABLES, VIDEOS
-from transforms.tables.arrays import stack_bytes, stack_columns
+from transforms.tables.arrays import stack_bytes, stack_columns, stack_measures
 from transforms.tables.receipts import Receipt
 from transforms.tables.rows import read_rows
 from transforms.tables.write import write_video
@@ -67,14 +67,6 @@ def _samples(table: pa.Table) -> SampleColumns:
     )
 
 
-def _measured(table: pa.Table) -> pa.Table:
-    """The rows with the columns of pose and sharpness, empty where early versions wrote none."""
-    for name in (*POSE, "sharpness"):
-        if name not in table.column_names:
-            table = table.append_column(name, pa.nulls(len(table), pa.float32()))
-    return table
-
-
 def _faces(stored: dict[str, pa.Table], settings: Settings) -> FaceColumns:
     table = stored["timelines"]
     track_id = table["track_id"].to_numpy()
@@ -87,14 +79,13 @@ def _faces(stored: dict[str, pa.Table], settings: Settings) -> FaceColumns:
     tracks, first = np.unique(track_id, return_index=True)
     pictured = np.flatnonzero(stored["tracks"]["thumbnail"].is_valid().to_numpy())
     thumbnail[first[np.searchsorted(tracks, stored["tracks"]["track_id"].to_numpy()[pictured])]] = pictured
-    measured = _measured(table)
     return FaceColumns(
         sample=table["sample"].to_numpy(),
         pts_us=table["pts_us"].to_numpy(),
         boxes=stack_columns(table, "xywh"),
         score=table["score"].to_numpy(),
-        pose=stack_columns(measured, POSE).astype(np.float32),
-        sharpness=stack_columns(measured, ["sharpness"])[:, 0].astype(np.float32),
+        pose=stack_measures(table, POSE),
+        sharpness=stack_measures(table, ["sharpness"])[:, 0],
         raw=raw,
         appearance=appearance,
         thumbnail=thumbnail,

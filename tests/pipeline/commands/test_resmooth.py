@@ -14,6 +14,7 @@ from schemas.tables import TABLES
 from tests.helpers import synthetic
 from tests.helpers.commands import affectline, load
 from transforms.tables import write
+from transforms.tables.files import table_path, write_parquet
 from transforms.tables.receipts import read_receipt
 from transforms.tables.rows import list_video_ids, read_rows
 
@@ -115,3 +116,20 @@ def test_a_folder_without_videos_is_refused(tmp_path):
         2,
         f"affectline: There are no finished videos in {tmp_path}.\n",
     )
+
+
+def test_tables_from_before_pose_was_measured_say_that_it_is_not_known(finished, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(finished[0], out)
+    [one, _] = list_video_ids(str(out / "videos"))
+    rows = read_rows(str(out), "timelines", one).drop_columns(
+        ["yaw", "pitch", "roll", "sharpness", "face_px"]
+    )
+    write_parquet(rows, table_path(str(out), "timelines", one), str(out))
+    assert resmooth_folder(str(out), "median", None) == 2
+    faces, tracks = read_rows(str(out), "timelines", one), read_rows(str(out), "tracks", one)
+    for name in ("yaw", "pitch", "roll", "sharpness"):
+        assert faces[name].null_count == len(faces)
+    assert faces["face_px"].to_pylist() == [80] * len(faces)
+    assert tracks["share_frontal"].null_count == len(tracks)
+    assert tracks["median_face_px"].to_pylist() == [80] * len(tracks)

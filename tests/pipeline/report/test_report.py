@@ -56,11 +56,17 @@ def test_numbers_are_those_of_the_tables(corpus):
     assert share[told.emotion] == pytest.approx(share.max())
     assert told.face_share == pytest.approx((samples["faces"] > 0).mean())
     assert told.mean_confidence == pytest.approx(faces["confidence"].mean(), rel=1e-5)
+    chosen = faces.query("yaw.abs() <= 30 and pitch.abs() <= 30 and face_px >= 40 and sharpness >= -2")
+    assert 0 < told.believable < 1
+    assert told.believable == pytest.approx(len(chosen) / len(faces))
+    share = chosen["emotion"].value_counts(normalize=True)
+    assert told.believable_share == pytest.approx({emotion: share.get(emotion, 0) for emotion in EMOTIONS})
     tracks = pd.read_parquet(out / "tracks").query(f"video_id == '{ids['talk']}'").set_index("track_id")
     for person in told.people:
         row = tracks.loc[person.track_id]
         assert person.share == {emotion: row["share_" + emotion] for emotion in EMOTIONS}
         assert (person.emotion, person.transitions) == (row["emotion"], row["transitions"])
+        assert (person.share_frontal, person.median_face_px) == (row["share_frontal"], row["median_face_px"])
         assert (person.start_s, person.end_s) == (row["start_s"], row["end_s"])
         for moment in person.moments:
             [face] = faces.query("track_id == @person.track_id and time_s == @moment.time_s").to_dict(
