@@ -40,6 +40,9 @@ class _NumberOrAuto(click.ParamType):
         return int(value)
 
 
+mesh_option = click.option(
+    "--mesh", is_flag=True, help="Draw the mesh of each face too; JSON has its points."
+)
 debug_option = click.option(
     "--debug",
     is_flag=True,

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pipeline.cli.command import Command, CommandGroup
-from pipeline.cli.options import FACE_OPTIONS, debug_option, options_of
+from pipeline.cli.options import FACE_OPTIONS, debug_option, mesh_option, options_of
 from pipeline.run.options import SettingsOptions
 from schemas.errors import UsageError
 
@@ -32,6 +32,7 @@ def _picture_options(command: Callable[..., None]) -> Callable[..., None]:
     metavar="FILE",
     help="Draw what was found into a copy; with several pictures or a folder, a folder of copies.",
 )
+@mesh_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a picture.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values, a line a face.")
 def predict(

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.command import Command
-from pipeline.cli.options import FACE_OPTIONS, debug_option, options_of
+from pipeline.cli.options import FACE_OPTIONS, debug_option, mesh_option, options_of
 from pipeline.run.options import SettingsOptions
 from schemas import defaults
 from schemas.extras import needs_extra
@@ -16,6 +16,7 @@ from schemas.extras import needs_extra
 @click.argument("source")
 @options_of(SettingsOptions, *FACE_OPTIONS, "smoothing", "window", min_face=defaults.LIVE_MIN_FACE)
 @click.option("-o", "--output", metavar="FILE.mp4", help="Write the frames with what was seen drawn in.")
+@mesh_option
 @debug_option
 def live(
     source: str,
@@ -26,6 +27,7 @@ def live(
     smoothing: str,
     window: float | None,
     output: str | None,
+    mesh: bool,
 ) -> None:
     """Name emotions as they are seen: SOURCE is a camera's number, a file, or a URL such as rtsp://….
 
@@ -45,6 +47,7 @@ def live(
             model=model,
             smoothing=smoothing,
             window_s=window,
+            mesh=mesh,
         )
         click.echo(f"affectline: {sentence}", file=terminal)
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pipeline.cli.command import Command, Grouped, RunCommand
-from pipeline.cli.options import FACE_OPTIONS, debug_option, options_of
+from pipeline.cli.options import FACE_OPTIONS, debug_option, mesh_option, options_of
 from pipeline.run.options import RUNNERS, TOLD, RunOptions, SettingsOptions
 
 
@@ -158,16 +158,17 @@ def demo(ctx: click.Context, out: str | None) -> None:
     metavar="FILE.mp4|FOLDER",
     help="The video to write; of a folder of videos, the folder for their copies.",
 )
+@mesh_option
 @debug_option
-def annotate(video: str, out: str, output: str) -> None:
+def annotate(video: str, out: str, output: str, mesh: bool) -> None:
     """Draw what the tables in DIR say of VIDEO's faces into a copy of it; VIDEO may be a folder of them."""
     from pipeline.commands.annotate import Copy, annotate_all, holds_several
     from pipeline.commands.annotate import annotate as annotate_video
 
     if holds_several(video):
-        copies = annotate_all(video, out, output)
+        copies = annotate_all(video, out, output, mesh)
     else:
-        copies = iter([Copy(output, annotate_video(video, out, output), None)])
+        copies = iter([Copy(output, annotate_video(video, out, output, mesh), None)])
     missing = 0
     for copy in copies:
         if copy.done is None:

@@ -170,7 +170,7 @@ def holds_several(source: str) -> bool:
     return len(files := find_files([source])) > 1 or files[0].uri != canonical_uri(source)
 
 
-def annotate_all(source: str, out: str, output: str) -> Iterator[Copy]:
+def annotate_all(source: str, out: str, output: str, mesh: bool = False) -> Iterator[Copy]:
     """As `annotate`, for every video that an input names, into the folder `output`, each under its own name.
 
     A video that cannot be drawn is told with its error, and the others go on.
@@ -188,7 +188,7 @@ def annotate_all(source: str, out: str, output: str) -> Iterator[Copy]:
     for copy, uri in copies.items():
         try:
             os.makedirs(os.path.dirname(copy), exist_ok=True)
-            yield Copy(copy, annotate(uri, out, copy), None)
+            yield Copy(copy, annotate(uri, out, copy, mesh), None)
         except (UsageError, RunError) as error:
             yield Copy(copy, None, str(error))
 

@@ -81,9 +81,11 @@ def _drawable(name: str) -> str:
     return name if Path(name).suffix.lower() in _writable() else name + ".png"
 
 
-def load_analyzer(crop: bool, *, model: str, **detector: Any) -> Analyzer:
+def load_analyzer(crop: bool, *, model: str, mesh: bool = False, **detector: Any) -> Analyzer:
     """As `Analyzer.load`; with `crop`, pictures are faces from edge to edge and no detector is loaded."""
-    return Analyzer.load_for_crops(model) if crop else Analyzer.load(model, **detector)
+    if crop:
+        return Analyzer.load_for_crops(model, mesh)
+    return Analyzer.load(model, mesh=mesh, **detector)
 
 
 def predict(tasks: Sequence[Task], analyzer: Analyzer) -> Iterator[Prediction]:

@@ -164,13 +164,14 @@ def live(
     model: str,
     smoothing: str,
     window_s: float | None,
+    mesh: bool,
 ) -> str:
     """Load what was named and `watch` with it; UsageError also for a name that there is not.
 
     A file waits for each search for faces, so that the same file gives the same lines. A camera does not.
     """
     check_smoothing(smoothing)
-    analyzer = Analyzer.load(model, detector, min_face, detector_weights)
+    analyzer = Analyzer.load(model, detector, min_face, detector_weights, mesh)
     with ThreadPoolExecutor(1, thread_name_prefix="search") as search:
         beside = search if is_stream(source) else None
         faces = LiveFaces(analyzer, smoothing, window_s, beside)

@@ -119,7 +119,7 @@ class Track:
     label: np.ndarray  # int [n], place among the emotions
     spans: np.ndarray  # float64 [n], seconds each row speaks for
     believable: np.ndarray  # bool [n], see `is_believable`
-    is_measured: bool  # whether pose is known of any face
+    pose: np.ndarray  # float32 [n, 3], in the order of POSE; nan: not known
 
     @property
     def known(self) -> list[int]:
@@ -147,12 +147,11 @@ def read_tracks(tables: VideoTables) -> list[Track]:
     face_spans = spans[np.searchsorted(samples["sample"].to_numpy(), sample)]
     pose, sharpness = stack_measures(faces, POSE), stack_measures(faces, ["sharpness"])[:, 0]
     believable = is_believable(pose, sharpness, face_px(boxes))
-    columns = (sample, pts_us, boxes, smoothed, raw, names, face_spans, believable)
+    columns = (sample, pts_us, boxes, smoothed, raw, names, face_spans, believable, pose)
     return [
         Track(
             int(track[rows[0]]),
             *(column[order[rows]] for column in columns),
-            not np.isnan(pose[order[rows]]).all(),
         )
         for rows in rows_by_track(track)
     ]
@@ -202,7 +201,9 @@ def summarize(tables: VideoTables, tracks: Sequence[Track]) -> VideoSummary:
             if people
             else None
         ),
-        believable=float(believed.sum() / time.sum()) if any(t.is_measured for t in tracks) else None,
+        believable=float(believed.sum() / time.sum())
+        if any(not np.isnan(t.pose).all() for t in tracks)
+        else None,
         believable_share=_shares(believed, emotions, tracks[0].known) if believed.any() else {},
         gaps=_gaps(samples, video["duration_s"]),
         shots_s=_shots_s(tables),

@@ -21,11 +21,12 @@ from transforms.faces.view import FaceView, see_faces
 
 @dataclass(frozen=True)
 class Analyzer:
-    """A loaded detector, classifier and face mesh. For one thread at a time, as its parts are."""
+    """A loaded detector, classifier and face mesh, which faces keep if asked. For one thread at a time, as its parts are."""
 
     detector: Detector
     classifier: Classifier
     mesh: FaceMesh = field(default_factory=load_mesh)
+    keep_mesh: bool = False
 
     @property
     def spec(self) -> ModelSpec:
@@ -39,6 +40,7 @@ class Analyzer:
         detector: str = defaults.DETECTOR,
         min_face: float = defaults.MIN_FACE,
         detector_weights: str | Path | None = None,
+        mesh: bool = False,
     ) -> Self:
         """Load both, ready to use.
 
@@ -47,19 +49,21 @@ class Analyzer:
             detector: one of `models.detectors.DETECTORS`.
             min_face: the smallest face wanted, as a part of the picture's shorter side.
             detector_weights: a file for a detector that takes one.
+            mesh: let faces keep their mesh, for drawing and JSON.
 
         Raises:
             UsageError: one of them cannot be had; nothing slow was done by then.
             ModelChangedError: the model's file is no longer the one found before.
         """
         found = _find(model)
-        return cls(make_detector(detector, min_face, detector_weights), load_model(found))
+        found_by = make_detector(detector, min_face, detector_weights)
+        return cls(found_by, load_model(found), keep_mesh=mesh)
 
     @classmethod
-    def load_for_crops(cls, model: str | ModelRef = defaults.MODEL) -> Self:
+    def load_for_crops(cls, model: str | ModelRef = defaults.MODEL, mesh: bool = False) -> Self:
         """Load a model for pictures that are a face from edge to edge, as training pictures are."""
         found = _find(model)
-        return cls(_WholePicture(found.spec.crop.scale), load_model(found))
+        return cls(_WholePicture(found.spec.crop.scale), load_model(found), keep_mesh=mesh)
 
 
 def _find(model: str | ModelRef) -> ModelRef:
@@ -113,13 +117,9 @@ class AnalyzedFace:
         """The probability of that class, 0 to 1."""
         return float(np.nanmax(self.probabilities))
 
-    def as_json(self, mesh: bool = False) -> dict[str, Any]:
-        """The face for machines: pixels, degrees, and probabilities by emotion, null where not known.
-
-        mesh: with its points, [x, y] each; null where there are none.
-        """
-        points = self.view.mesh
-        told = {"mesh": None if points is None else np.round(points[:, :2].astype(float), 1).tolist()}
+    def as_json(self) -> dict[str, Any]:
+        """The face for machines: pixels, degrees, and probabilities by emotion, null where not known."""
+        mesh = self.view.mesh
         return {
             **{name: round(value, 2) for name, value in zip("xywh", self.box[:4], strict=True)},
             "score": round(self.box.score, 4),
@@ -132,7 +132,7 @@ class AnalyzedFace:
                 emotion: _known(float(value), 4)
                 for emotion, value in zip(self.emotions, self.probabilities, strict=True)
             },
-            **(told if mesh else {}),
+            **({} if mesh is None else {"mesh": np.round(mesh[:, :2].astype(float), 1).tolist()}),
         }
 
 
@@ -146,9 +146,9 @@ class TrackedFace(AnalyzedFace):
 
     track: int
 
-    def as_json(self, mesh: bool = False) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """The face for machines, with its track."""
-        return {"track": self.track, **super().as_json(mesh)}
+        return {"track": self.track, **super().as_json()}
 
 
 def find_faces(picture: np.ndarray, analyzer: Analyzer) -> list[AnalyzedFace]:
@@ -162,6 +162,8 @@ def find_faces(picture: np.ndarray, analyzer: Analyzer) -> list[AnalyzedFace]:
     crops = np.stack([make_crop(picture, view.box.frame, analyzer.spec) for view in views])
     probabilities = analyzer.classifier.predict_emotions(crops)
     emotions = all_emotions(analyzer.spec.classes)
+    if not analyzer.keep_mesh:
+        views = [view._replace(mesh=None) for view in views]
     return [
         AnalyzedFace(view, row, emotions=emotions) for view, row in zip(views, probabilities, strict=True)
     ]
