@@ -188,6 +188,7 @@ def summarize(tables: VideoTables, tracks: Sequence[Track]) -> VideoSummary:
     emotions = tables.emotions
     time = _time(tracks, emotions, [track.spans for track in tracks])
     believed = _time(tracks, emotions, [track.spans * track.believable for track in tracks])
+    measured = any(not np.isnan(track.pose).all() for track in tracks)
     weights = [float(track.spans.sum()) for track in tracks]
     [video] = tables.videos.to_pylist()
     return VideoSummary(
@@ -201,9 +202,7 @@ def summarize(tables: VideoTables, tracks: Sequence[Track]) -> VideoSummary:
             if people
             else None
         ),
-        believable=float(believed.sum() / time.sum())
-        if any(not np.isnan(t.pose).all() for t in tracks)
-        else None,
+        believable=float(believed.sum() / time.sum()) if measured else None,
         believable_share=_shares(believed, emotions, tracks[0].known) if believed.any() else {},
         gaps=_gaps(samples, video["duration_s"]),
         shots_s=_shots_s(tables),

@@ -21,7 +21,10 @@ from transforms.faces.view import FaceView, see_faces
 
 @dataclass(frozen=True)
 class Analyzer:
-    """A loaded detector, classifier and face mesh, which faces keep if asked. For one thread at a time, as its parts are."""
+    """A loaded detector, classifier and face mesh. For one thread at a time, as its parts are.
+
+    keep_mesh: whether the faces that are found keep their meshes, for drawing and JSON.
+    """
 
     detector: Detector
     classifier: Classifier
