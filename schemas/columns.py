@@ -19,6 +19,8 @@ NEVER: Final = "never"
 _NOTHING_READ: Final = "nothing of the video could be read"
 _UNKNOWN: Final = "the model does not know this class"
 
+_EARLY: Final = "written before it was measured"
+
 _VIDEO_ID: Final = Column(
     "The video, by the name that it has in every table of this folder, for ever.",
     "",
@@ -56,6 +58,10 @@ def _edge(meaning: str) -> Column:
     return Column(meaning, "pixels of the upright picture", "may reach beyond the picture's edges", NEVER)
 
 
+def _angle(meaning: str) -> Column:
+    return Column(meaning, "degrees", "-90 to 90 for yaw, else -180 to 180", "it cannot be known")
+
+
 def _count(meaning: str) -> Column:
     return Column(meaning, "", "from 0", NEVER)
 
@@ -78,6 +84,16 @@ COLUMNS: Final[dict[str, dict[str, Column]]] = {
         **_per_emotion("raw_", "The model's own calibrated probability of {}, of this frame alone."),
         "emotion": Column("The class with the largest smoothed probability.", "", "one of the seven", NEVER),
         "confidence": Column("The smoothed probability of `emotion`.", "", "0 to 1", NEVER),
+        "yaw": _angle("How far the head is turned to the right of the picture."),
+        "pitch": _angle("How far it looks up."),
+        "roll": _angle("How far it is tilted clockwise."),
+        "sharpness": Column(
+            "Log of the detail in the face, relative to its contrast.",
+            "",
+            "about -1.6 for sharp faces, -3 for mere blobs",
+            _EARLY,
+        ),
+        "face_px": Column("The shorter side of the face's box.", "pixels", "above 0", NEVER),
         "appearance": Column(
             "4 by 5 points of colour, three bytes each, by which neighbours are told apart; no identity.",
             "",
@@ -108,6 +124,13 @@ COLUMNS: Final[dict[str, dict[str, Column]]] = {
         **_per_emotion("share_", "Share of the track's time in which {} is the label."),
         "transitions": _count("How often the label changes."),
         "mean_confidence": Column("Mean of `confidence`, by time.", "", "0 to 1", NEVER),
+        "share_frontal": Column(
+            "Share of the track's time with yaw and pitch within 30 degrees.",
+            "",
+            "0 to 1",
+            "no pose is known",
+        ),
+        "median_face_px": Column("Median of `face_px`.", "pixels", "above 0", NEVER),
         "thumbnail": Column(
             "A picture of the face, as JPEG.", "", "some kilobytes", "`--no-crops`, or none could be cut out"
         ),

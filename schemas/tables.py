@@ -53,8 +53,8 @@ TIMELINES: Final = pa.schema(
         *_per_emotion("raw_"),
         pa.field("emotion", EMOTION_LABEL),
         pa.field("confidence", _F32),
-        pa.field("appearance", APPEARANCE),
         *[pa.field(name, _F32) for name in (*POSE, "sharpness", "face_px")],
+        pa.field("appearance", APPEARANCE),
     ]
 )
 
@@ -81,9 +81,9 @@ TRACKS: Final = pa.schema(
         *_per_emotion("share_"),
         pa.field("transitions", pa.int32()),
         pa.field("mean_confidence", _F32),
-        pa.field("thumbnail", pa.binary()),
         pa.field("share_frontal", _F32),
         pa.field("median_face_px", _F32),
+        pa.field("thumbnail", pa.binary()),
     ]
 )
 

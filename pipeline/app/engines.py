@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from models.classify.classifier import Classifier, load_classifier
 from models.classify.spec import find_model, installed_models, shipped_weights
@@ -12,6 +13,8 @@ from schemas.errors import UsageError
 from transforms.faces.analyzer import Analyzer
 from transforms.timelines.smoothing import SMOOTHING_METHODS
 
+_SHOWN: Final = "shown"
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -20,6 +23,12 @@ class Choice:
     model: str
     detector: str
     smoothing: str
+    mesh: str
+
+    @property
+    def shows_mesh(self) -> bool:
+        """Whether faces are shown with their mesh."""
+        return self.mesh == _SHOWN
 
 
 class Engines:
@@ -62,6 +71,7 @@ class Engines:
             "model": _with_first(list(self._models), self._first),
             "detector": _with_first(detectors, defaults.DETECTOR),
             "smoothing": _with_first(list(SMOOTHING_METHODS), defaults.SMOOTHING),
+            "mesh": ["hidden", _SHOWN],
         }
 
     def check(self, asked: dict[str, str]) -> Choice:
@@ -94,7 +104,8 @@ class Engines:
         if key not in self._detectors:
             weights = self._weights_of(choice.detector)
             self._detectors[key] = make_detector(choice.detector, min_face, weights)
-        return Analyzer(self._detectors[key], self._classifiers[choice.model])
+        found_by, named_by = self._detectors[key], self._classifiers[choice.model]
+        return Analyzer(found_by, named_by, keep_mesh=choice.shows_mesh)
 
     def _weights_of(self, detector: str) -> Path | None:
         return self._weights if get_detector(detector).takes_weights else None

@@ -175,9 +175,10 @@ class Jobs:
         if row["status"] == "partial":
             job.note = row["error"] or ""
         job.done_s, job.faces = job.duration_s, row["faces"]
+        mesh = ["--mesh"] if job.choice.shows_mesh else []
         for stage, command in (
             ("Writing the report", ["report", str(out)]),
-            ("Drawing the clip", ["annotate", str(job.video), str(out), "-o", str(clip)]),
+            ("Drawing the clip", ["annotate", str(job.video), str(out), "-o", str(clip), *mesh]),
         ):
             job.stage = stage
             code, said = await self._child(job, command)

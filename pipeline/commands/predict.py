@@ -14,6 +14,7 @@ from PIL import Image
 from pipeline.draw.overlay import draw_analyzed
 from schemas.emotions import all_emotions
 from schemas.errors import UnreadablePictureError, UsageError
+from schemas.tables import POSE
 from transforms.faces.analyzer import AnalyzedFace, Analyzer, find_faces
 from transforms.faces.pictures import list_pictures, read_picture
 
@@ -135,7 +136,7 @@ def as_json_line(prediction: Prediction) -> str:
 
 def csv_head(classes: Sequence[str]) -> list[str]:
     """The columns of `--csv` for a model of these classes."""
-    place = ["x", "y", "w", "h", "score"]
+    place = ["x", "y", "w", "h", "score", *POSE, "sharpness", "face_px"]
     return [
         "picture",
         "width",
@@ -156,6 +157,7 @@ def as_csv_rows(prediction: Prediction) -> Iterator[dict[str, Any]]:
         yield picture | {"error": prediction.error}
     for number, face in enumerate(prediction.faces, 1):
         told = face.as_json()
+        told.pop("mesh", None)  # no number
         yield picture | {"face": number} | told.pop("probabilities") | told
 
 

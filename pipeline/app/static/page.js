@@ -29,6 +29,26 @@ export async function ask(address, options) {
   return told;
 }
 
+export const MESH = "#78ffc8";
+const AXES = ["#e63c3c", "#3cc83c", "#5082ff"];  // to the person's left, up, forward
+
+// How a head is turned, as a small cross in its box's lower right corner: [{ x1, y1, x2, y2, color }], the nearest
+// last; none where it is not known. As pipeline/draw draws it.
+export function poseAxes({ x, y, w, h, yaw, pitch, roll }) {
+  if (yaw == null) return [];
+  const [t, p, r] = [yaw, -(pitch ?? 0), roll].map((degrees) => (degrees * Math.PI) / 180);
+  const tilted = ([a, b, away]) => [a * Math.cos(r) - b * Math.sin(r), a * Math.sin(r) + b * Math.cos(r), away];
+  const length = 0.16 * Math.min(w, h);
+  const [x1, y1] = [x + w - 1.2 * length, y + h - 1.2 * length];
+  return [
+    [Math.cos(t), 0, Math.sin(t)],
+    [Math.sin(t) * Math.sin(p), -Math.cos(p), -Math.cos(t) * Math.sin(p)],
+    [Math.sin(t) * Math.cos(p), Math.sin(p), -Math.cos(t) * Math.cos(p)],
+  ].map(tilted).map(([a, b, away], place) => (
+    { x1, y1, x2: x1 + length * a, y2: y1 + length * b, away, color: AXES[place] }
+  )).sort((one, other) => other.away - one.away);
+}
+
 // One face: its label, and a bar for each emotion. Made once, then only its numbers change.
 export function faceCard(emotions) {
   const swatch = element("i");

@@ -1,5 +1,5 @@
 // A picture: boxes over it, a card for each face, and a copy with the boxes drawn in.
-import { $, ask, choices, faceCard, machine, percent, tellError } from "./page.js";
+import { $, ask, choices, faceCard, machine, MESH, percent, poseAxes, tellError } from "./page.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -18,6 +18,12 @@ function drawBoxes({ width, height, faces }, emotions) {
     const { x, y, w, h } = face;
     const at = { x, y, width: w, height: h };
     boxes.append(shape("rect", { ...at, class: "rim" }), shape("rect", { ...at, stroke: emotions[face.emotion] }));
+    for (const { x1, y1, x2, y2, color } of poseAxes(face)) {
+      boxes.append(shape("line", { x1, y1, x2, y2, stroke: color, "stroke-width": Math.max(1, w / 60) }));
+    }
+    for (const [cx, cy] of face.mesh ?? []) {
+      boxes.append(shape("circle", { cx, cy, r: Math.max(0.5, w / 200), fill: MESH }));
+    }
     const label = shape("text", {
       x, y: y > size * 1.4 ? y - size * 0.4 : y + h + size * 1.1, "font-size": size, fill: "#fff", stroke: "#000",
       "stroke-width": size / 6, "paint-order": "stroke", "font-weight": 600,

@@ -1,5 +1,5 @@
 // The webcam: each frame goes to the server as a JPEG, and is shown with the faces found in it.
-import { $, choices, faceCard, machine, percent, tellError } from "./page.js";
+import { $, choices, faceCard, machine, MESH, percent, poseAxes, tellError } from "./page.js";
 
 const WIDTH = 640, HEIGHT = 480;
 const JPEG_QUALITY = 0.8;
@@ -90,6 +90,16 @@ function drawFrame(context, frame, faces, emotions) {
     context.lineWidth = 3;
     context.strokeStyle = emotions[face.emotion];
     context.strokeRect(x, face.y, face.w, face.h);
+    // The frame is mirrored, and so are the places in it.
+    for (const { x1, y1, x2, y2, color } of poseAxes(face)) {
+      context.strokeStyle = color;
+      context.beginPath();
+      context.moveTo(WIDTH - x1, y1);
+      context.lineTo(WIDTH - x2, y2);
+      context.stroke();
+    }
+    context.fillStyle = MESH;
+    for (const [left, top] of face.mesh ?? []) context.fillRect(WIDTH - left - 1, top, 1, 1);
     const label = `#${face.track} ${face.emotion} ${percent(face.confidence)}`;
     const y = face.y > 26 ? face.y - 8 : face.y + face.h + 20;
     context.lineWidth = 4;

@@ -217,7 +217,7 @@ def test_bytes_are_counted_and_not_believed(client, monkeypatch):
     assert "larger than" in error_of(answer, 413)
 
 
-@pytest.mark.parametrize("what", ["model", "detector", "smoothing"])
+@pytest.mark.parametrize("what", ["model", "detector", "smoothing", "mesh"])
 @pytest.mark.parametrize("name", ["absent", "../../etc/passwd", "/tmp/evil.keras", "yunet"])
 def test_only_what_is_offered_can_be_chosen(client, what, name):
     answer = client.post("/api/picture", params={what: name}, content=as_png(draw()))

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from PIL import ImageColor
 
 from models.detectors import Box
+from models.mesh import Pose
 from pipeline.cli.main import main
 from pipeline.commands.annotate import FacesInTime
-from pipeline.draw.overlay import confidence_color, draw_face
+from pipeline.draw.overlay import confidence_color, draw_axes, draw_face
 from schemas.emotions import COLORS, EMOTIONS
 from schemas.tables import SAMPLES, TIMELINES, VIDEOS
 from transforms.faces.analyzer import AnalyzedFace
@@ -128,6 +129,18 @@ def test_a_box_has_its_emotions_colour_and_fades_with_confidence():
     assert tuple(image[165, 100]) == ImageColor.getrgb(COLORS["sad"])
     assert (image[165, 140] == 255).all()  # the face itself stays free
     assert (image[:40] == 255).all()
+
+
+def test_the_axes_point_where_the_head_does_and_nothing_is_drawn_where_that_is_unknown():
+    box = Box(40.0, 40.0, 100.0, 100.0, 0.9)
+    image = np.zeros((200, 200, 3), np.uint8)
+    draw_axes(image, FaceView(box))
+    assert not image.any()
+    draw_axes(image, FaceView(box, Pose(40.0, 0.0, 0.0)))
+    blue = np.argwhere((image[..., 2] > 200) & (image[..., 0] < 120))
+    green = np.argwhere((image[..., 1] > 150) & (image[..., 0] < 100) & (image[..., 2] < 100))
+    assert blue[:, 1].mean() > 121  # right of the cross's middle
+    assert green[:, 0].mean() < 121  # above it
 
 
 def test_bars_are_as_high_as_probabilities():

@@ -114,6 +114,21 @@ def test_json_has_one_object_a_picture(folder, model, capfd):
         assert shown["confidence"] == shown["probabilities"][shown["emotion"]]
 
 
+def test_how_the_head_is_turned_is_told_and_the_mesh_when_asked(folder, model):
+    arguments = [folder / "one.png", *HAAR, *model, "--json"]
+    [plain] = json.loads(predict(*arguments).stdout)["faces"]
+    [meshed] = json.loads(predict(*arguments, "--mesh").stdout)["faces"]
+    points = np.array(meshed.pop("mesh"))
+    assert meshed == plain
+    assert points.shape == (468, 2)
+    x, y = points.mean(axis=0)
+    assert plain["x"] < x < plain["x"] + plain["w"]
+    assert plain["y"] < y < plain["y"] + plain["h"]
+    assert max(abs(plain["yaw"]), abs(plain["roll"])) < 10
+    assert plain["face_px"] == min(plain["w"], plain["h"])
+    assert -2 < plain["sharpness"] < -1
+
+
 def test_csv_has_a_line_a_face_and_one_for_each_picture_without(folder, model, capfd):
     result = predict(folder, "--csv", *HAAR, *model)
     assert result.exit_code == 3
