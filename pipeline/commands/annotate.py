@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from tqdm import tqdm
 
-from models.detectors import DETECTORS, Box
+from models.detectors import Box, get_detector
 from models.mesh import Pose, load_mesh
 from pipeline.draw.mp4 import Mp4Writer, Sound, check_output, open_mp4
 from pipeline.draw.overlay import draw_tracked
@@ -118,11 +118,18 @@ def annotate(source: str, out: str, output: str, mesh: bool = False) -> Annotate
     video = find_video(source)
     name, row = _stored(video, out)
     size = row["width"], row["height"]
-    return draw_video(video, size, read_rows(out, "samples", name), read_rows(out, "timelines", name), output)
+    samples, timelines = (read_rows(out, table, name) for table in ("samples", "timelines"))
+    frame_scale = get_detector(row["detector"]).frame_scale if mesh else None
+    return draw_video(video, size, samples, timelines, output, frame_scale)
 
 
 def draw_video(
-    video: Video, size: tuple[int, int], samples: pa.Table, timelines: pa.Table, output: str
+    video: Video,
+    size: tuple[int, int],
+    samples: pa.Table,
+    timelines: pa.Table,
+    output: str,
+    frame_scale: float | None = None,
 ) -> Annotated:
     """Draw the faces in one video's rows into a copy of it.
 
@@ -132,6 +139,7 @@ def draw_video(
         samples: its rows of that table.
         timelines: the same.
         output: as in `annotate`, and what is raised too.
+        frame_scale: of the boxes, see `Box`, for drawing meshes; None: draw none.
     """
     output = local_path(output)
     check_output(output, local_path(video.uri))
@@ -152,7 +160,6 @@ def draw_video(
         writer = stack.enter_context(
             open_mp4(output, (probe.width, probe.height), _frame_rate(probe), probe.max_step_us, sound)
         )
-        frame_scale = DETECTORS[row["detector"]].frame_scale if mesh else None
         return _draw(decoder, path, probe, faces, writer, sound is not None, frame_scale)
 
 
@@ -202,7 +209,6 @@ def _draw(
     has_sound: bool,
     frame_scale: float | None,
 ) -> Annotated:
-    """frame_scale: of the boxes, see `Box`, where meshes are drawn."""
     frames = with_face = 0
     problems: Sequence[str] = ()
     with tqdm(

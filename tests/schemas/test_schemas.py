@@ -121,7 +121,7 @@ def test_a_class_beside_the_seven_has_its_columns_after_theirs():
         "emotion",
     ]
     assert [name for name in names if name in TIMELINES.names] == TIMELINES.names
-    assert with_emotions(TRACKS, emotions).names[-5:] == ["share_contempt", "share_awe", *TRACKS.names[-3:]]
+    assert with_emotions(TRACKS, emotions).names[-7:] == ["share_contempt", "share_awe", *TRACKS.names[-5:]]
 
 
 def test_a_class_cannot_be_called_as_any_other_column_is():
