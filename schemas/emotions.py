@@ -21,7 +21,7 @@ _TAKEN: Final = frozenset(
     (
         *("video_id", "track_id", "sample", "samples", "pts_us", "time_s", "start_s", "end_s", "shot"),
         *("x", "y", "w", "h", "score", "emotion", "confidence", "mean_confidence", "transitions"),
-        *("appearance", "thumbnail", "yaw", "pitch", "roll", "sharpness", "face_px", "median_face_px"),
+        *("yaw", "pitch", "roll", "sharpness", "face_px", "median_face_px", "appearance", "thumbnail"),
     )
 )
 _NAME: Final = re.compile(r"(?!raw_|share_)[a-z][a-z0-9_]{0,39}")

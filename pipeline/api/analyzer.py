@@ -17,6 +17,7 @@ from pipeline.run.settings import check_settings, smoothed_settings
 from pipeline.run.stderr import redirect_stderr
 from schemas import defaults
 from schemas.errors import UnreadablePictureError, UsageError
+from schemas.tables import POSE
 from transforms.faces import analyzer, pictures
 from transforms.faces.thumbnails import make_thumbnail
 from transforms.process import process_video
@@ -27,8 +28,10 @@ from transforms.remote import LocalCopies, exists, require_file_system
 class Face:
     """A face in a picture.
 
-    x, y, w, h: its box in pixels of the upright picture. score: the detector's, 0 to 1. probabilities: of
-    each emotion that the model knows; they sum to 1. thumbnail: a small JPEG of it.
+    x, y, w, h: its box in pixels of the upright picture. score: the detector's, 0 to 1. yaw, pitch,
+    roll: how the head is turned, in degrees, None where that cannot be known; these and sharpness as in
+    docs/pose.md. probabilities: of each emotion that the model knows; they sum to 1. thumbnail: a small
+    JPEG of it.
     """
 
     x: float
@@ -36,6 +39,10 @@ class Face:
     w: float
     h: float
     score: float
+    yaw: float | None
+    pitch: float | None
+    roll: float | None
+    sharpness: float
     probabilities: Mapping[str, float]
     thumbnail: bytes
 
@@ -49,10 +56,22 @@ class Face:
         """Its probability, 0 to 1."""
         return self.probabilities[self.emotion]
 
+    @property
+    def face_px(self) -> float:
+        """The shorter side of its box, in pixels."""
+        return min(self.w, self.h)
+
     def as_dict(self) -> dict[str, Any]:
         """The face as a row with the columns of `timelines`, for a data frame."""
-        box = {name: getattr(self, name) for name in ("x", "y", "w", "h", "score")}
-        return {**box, **self.probabilities, "emotion": self.emotion, "confidence": self.confidence}
+        names = ("x", "y", "w", "h", "score")
+        measures = (*POSE, "sharpness", "face_px")
+        return {
+            **{name: getattr(self, name) for name in names},
+            **self.probabilities,
+            "emotion": self.emotion,
+            "confidence": self.confidence,
+            **{name: getattr(self, name) for name in measures},
+        }
 
     def __repr__(self) -> str:
         box = f"x={self.x:.0f}, y={self.y:.0f}, w={self.w:.0f}, h={self.h:.0f}"
@@ -167,4 +186,6 @@ def _face(found: analyzer.AnalyzedFace, pixels: npt.NDArray[np.uint8]) -> Face:
         if not np.isnan(value)
     }
     box = found.box
-    return Face(box.x, box.y, box.w, box.h, box.score, known, make_thumbnail(pixels, box))
+    pose = (None if np.isnan(degrees) else degrees for degrees in found.view.pose)
+    thumbnail = make_thumbnail(pixels, box)
+    return Face(*box[:5], *pose, found.view.sharpness, known, thumbnail)

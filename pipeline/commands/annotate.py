@@ -139,7 +139,7 @@ def draw_video(
         samples: its rows of that table.
         timelines: the same.
         output: as in `annotate`, and what is raised too.
-        frame_scale: of the boxes, see `Box`, where meshes are drawn; None: none are.
+        frame_scale: of the boxes, see `Box`, for drawing meshes; None: draw none.
     """
     output = local_path(output)
     check_output(output, local_path(video.uri))
@@ -209,7 +209,6 @@ def _draw(
     has_sound: bool,
     frame_scale: float | None,
 ) -> Annotated:
-    """frame_scale: of the boxes, see `Box`, where meshes are drawn."""
     frames = with_face = 0
     problems: Sequence[str] = ()
     with tqdm(
