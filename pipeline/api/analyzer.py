@@ -186,6 +186,6 @@ def _face(found: analyzer.AnalyzedFace, pixels: npt.NDArray[np.uint8]) -> Face:
         if not np.isnan(value)
     }
     box = found.box
-    pose = (None if np.isnan(degrees) else degrees for degrees in found.view.pose)
+    yaw, pitch, roll = (None if np.isnan(degrees) else degrees for degrees in found.view.pose)
     thumbnail = make_thumbnail(pixels, box)
-    return Face(*box[:5], *pose, found.view.sharpness, known, thumbnail)
+    return Face(*box[:5], yaw, pitch, roll, found.view.sharpness, known, thumbnail)
