@@ -42,7 +42,7 @@ def open_video(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
         with open(path, "rb") as file:
             empty = not file.read(1)
     except OSError as error:
-        raise UnavailableError(f"The file cannot be read now: {plain_words(error)}.") from error
+        raise _unavailable(error) from error
     if empty:
         raise UnreadableVideoError("The file is empty.")
     try:
@@ -52,13 +52,13 @@ def open_video(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
             container = _open(path, **_LOOK_FURTHER)
     except (av.FFmpegError, OSError) as error:
         if getattr(error, "errno", None) in _WORLDS_FAULTS:
-            raise UnavailableError(f"The file cannot be read now: {plain_words(error)}.") from error
-        require_bytes(path)
+            raise _unavailable(error) from error
+        _require_bytes(path)
         why = _NAMES_OTHERS if isinstance(error, av.ArgumentError) else plain_words(error)
         raise UnreadableVideoError(f"The file cannot be opened as a video: {why}.") from error
     with container:
         if not _moving_pictures(container):
-            require_bytes(path)
+            _require_bytes(path)
         names = set(container.format.name.split(","))
         if names & _NOT_VIDEO_FORMATS:
             raise UnreadableVideoError(f"The file is not a video but {container.format.long_name}.")
@@ -90,7 +90,11 @@ def plain_words(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def require_bytes(path: str, start: int = 0) -> None:
+def _unavailable(error: Exception) -> UnavailableError:
+    return UnavailableError(f"The file cannot be read now: {plain_words(error)}.")
+
+
+def _require_bytes(path: str, start: int = 0) -> None:
     """UnavailableError when the system cannot read the bytes of a file from `start` on, or its last ones.
 
     FFmpeg says much the same of a disk that fails and of a file that makes no sense.
@@ -103,7 +107,7 @@ def require_bytes(path: str, start: int = 0) -> None:
                 while file.tell() < at + _LOOKED_AT and file.read(2**20):
                     pass
     except OSError as error:
-        raise UnavailableError(f"The file cannot be read now: {plain_words(error)}.") from error
+        raise _unavailable(error) from error
 
 
 def _is_animated_webp(path: str) -> bool:
@@ -192,7 +196,7 @@ def demux(
         except (av.FFmpegError, OSError):
             errors += 1
             if READ_ERRORS not in problems or errors == MAX_READ_ERRORS:
-                require_bytes(path, reached)
+                _require_bytes(path, reached)
             problems.add(READ_ERRORS)
 
 
