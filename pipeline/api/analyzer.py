@@ -186,6 +186,17 @@ def _face(found: analyzer.AnalyzedFace, pixels: npt.NDArray[np.uint8]) -> Face:
         if not np.isnan(value)
     }
     box = found.box
-    pose = (None if np.isnan(degrees) else degrees for degrees in found.view.pose)
-    thumbnail = make_thumbnail(pixels, box)
-    return Face(*box[:5], *pose, found.view.sharpness, known, thumbnail)
+    yaw, pitch, roll = (None if np.isnan(degrees) else degrees for degrees in found.view.pose)
+    return Face(
+        x=box.x,
+        y=box.y,
+        w=box.w,
+        h=box.h,
+        score=box.score,
+        yaw=yaw,
+        pitch=pitch,
+        roll=roll,
+        sharpness=found.view.sharpness,
+        probabilities=known,
+        thumbnail=make_thumbnail(pixels, box),
+    )
