@@ -187,5 +187,16 @@ def _face(found: analyzer.AnalyzedFace, pixels: npt.NDArray[np.uint8]) -> Face:
     }
     box = found.box
     yaw, pitch, roll = (None if np.isnan(degrees) else degrees for degrees in found.view.pose)
-    thumbnail = make_thumbnail(pixels, box)
-    return Face(*box[:5], yaw, pitch, roll, found.view.sharpness, known, thumbnail)
+    return Face(
+        x=box.x,
+        y=box.y,
+        w=box.w,
+        h=box.h,
+        score=box.score,
+        yaw=yaw,
+        pitch=pitch,
+        roll=roll,
+        sharpness=found.view.sharpness,
+        probabilities=known,
+        thumbnail=make_thumbnail(pixels, box),
+    )
