@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
@@ -107,7 +107,7 @@ def run(
     from pipeline.run.summary import error_for_machines, summary_for_machines, write_json
 
     quiet = not (is_watched() if progress is None else progress)
-    chosen = replace(RunOptions(**options), quiet=options.get("quiet", quiet))
+    chosen = replace(RunOptions(**_plain(options)), quiet=options.get("quiet", quiet))
     with error_for_machines(chosen.summary_json):
         request = check_request(_texts(inputs), os.fspath(out), chosen, beam_options)
         outcome = execute(request)
@@ -126,7 +126,14 @@ def plan(inputs: Inputs, **options: Unpack[SettingsKeywords]) -> Plan:
     Raises:
         UsageError: an input matches nothing, or an option is out of range.
     """
-    return plan_inputs(_texts(inputs), SettingsOptions(**options))
+    return plan_inputs(_texts(inputs), SettingsOptions(**_plain(options)))
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as the command has them: paths and rates as text."""
+    texts = {name: os.fspath(value) for name, value in options.items() if isinstance(value, os.PathLike)}
+    rate = {"fps": str(options["fps"])} if "fps" in options else {}
+    return {**options, **texts, **rate}
 
 
 def _texts(inputs: Inputs) -> list[str]:

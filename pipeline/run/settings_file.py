@@ -3,11 +3,12 @@
 import json
 import os
 from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.run.request import Request
 from transforms.remote import is_remote, join, local_uri
-from transforms.tables.files import write_text
+
+if TYPE_CHECKING:  # it brings Beam, and `affectline --help` shall be there at once
+    from pipeline.run.request import Request
 
 FILE_NAME: Final = "affectline.toml"
 # Meant for the rows that stood at that time: said again, a finished run would be done anew.
@@ -21,8 +22,10 @@ def as_assignment(name: str, value: Any) -> str:
     return f"{name} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")
 
 
-def write_settings(request: Request) -> None:
+def write_settings(request: "Request") -> None:
     """Leave in the output folder what the run was told and what it took by itself, paths in full."""
+    from transforms.tables.files import write_text  # brings Arrow
+
     options = asdict(request.options)
     _, options["window"] = request.settings.smoothed_by()
     for name in ("workers", "batch_size"):

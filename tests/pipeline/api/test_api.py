@@ -260,6 +260,13 @@ def test_what_cannot_be_done_is_a_usage_error(path, tmp_path):
     assert issubclass(af.RunError, af.AffectlineError)
 
 
+def test_rates_and_paths_may_be_what_they_are(path, tmp_path):
+    model = ROOT / "models/weights/ferplus.keras"
+    ran = af.run(path, tmp_path / "out", fps=np.int64(2), model=model, detector="haar")
+    assert (ran.status, ran.counts["samples"]) == ("ok", 4)
+    assert 'fps = "2"' in (tmp_path / "out/affectline.toml").read_text()
+
+
 def test_the_keywords_of_a_run_are_its_options():
     assert set(RunKeywords.__annotations__) == {field.name for field in dataclasses.fields(RunOptions)}
     assert typing.get_type_hints(RunKeywords) == typing.get_type_hints(RunOptions)
