@@ -8,7 +8,6 @@ from click.core import ParameterSource
 
 from pipeline.cli.command import CONFIG, Command, Setting, key, whence, words_to
 from pipeline.cli.options import debug_option
-from pipeline.run.settings_file import as_assignment
 from schemas.errors import UsageError
 
 
@@ -56,6 +55,8 @@ def _optional(parameter: click.Parameter) -> click.Parameter:
 
 
 def _line(parameter: click.Parameter, ctx: click.Context) -> str:
+    from pipeline.run.settings_file import as_assignment
+
     value = ctx.params[str(parameter.name)]
     if ctx.get_parameter_source(str(parameter.name)) is ParameterSource.DEFAULT:
         if not value and isinstance(parameter.default, str):  # a word that stands for no value, such as auto
