@@ -26,12 +26,13 @@ from schemas.errors import UsageError
 RECIPE: Final = Recipe(
     phases=(
         Phase("head", 15, 3e-3, "adamw", 1e-2, warmup_epochs=1, schedule="cosine", backbone="frozen"),
-        Phase("all", 15, 2e-4, "adamw", 1e-2, warmup_epochs=1, schedule="cosine"),
+        Phase("all", 15, 4e-5, "adamw", 1e-2, warmup_epochs=1, schedule="cosine"),
     ),
     batch_size=32,
     augmentation=Augmentation(rotation=10, shift=0.05, zoom=0.1, flip=True, brightness=0.15, contrast=0.15),
     labels="fer2013",
     validation_fraction=0.15,
+    early_stopping=5,
     label_smoothing=0.05,
 )
 
