@@ -13,6 +13,6 @@ FILES: Final = {
 }
 
 SHA256: Final = {
-    "default.keras": "b5bd22ae4ab062f06b6ea704f51b8e1c5f988e71343a9f6e00042894ffd281ab",
+    "default.keras": "22f404731d72f1c8ff3bc9dd57317874a80f6813f1d79888c0f18d7a9e17038c",
     "ferplus.keras": "b3400db099a1b70bbce25230c83ebb1257bd202a32c23e51c7d93afa04d9fd7a",
 }
