@@ -10,7 +10,7 @@ r"""How default.keras was made: one body with a head for each convention of labe
 The start is the network of train_ferplus.py, which learned FER2013's pictures in 48x48. It goes on with
 affect7's beside them, faces from the web in another convention, at first in its own size, then in 64x64. A
 part of FER2013's targets is what the start says itself, so that it forgets nothing. A second stage is taught
-by the first on all pictures in all conventions, labelled or not; default.keras was made without it.
+by the first on all pictures in all conventions, labelled or not.
 
 DIR gets split.npz (which pictures are learned, which are held out, which are neither and why), a state for
 each stage after every epoch, and log.txt with figures on held-out pictures. A cut-off run goes on where it
