@@ -267,10 +267,11 @@ def video_frames(paths: Sequence[Path], each: int) -> Iterator[tuple[str, list[n
 
 def agreement(found: dict[str, list[list[Box]]]) -> dict[str, dict[str, float | None]]:
     """Of the faces that the row's detector finds, the share that the column's finds too."""
-    return {a: {b: _share(found[a], found[b]) for b in found if b != a} for a in found}
+    return {a: {b: share_found(found[a], found[b]) for b in found if b != a} for a in found}
 
 
-def _share(wanted: list[list[Box]], found: list[list[Box]]) -> float | None:
+def share_found(wanted: list[list[Box]], found: list[list[Box]]) -> float | None:
+    """Of the faces wanted, picture by picture, the share that is found; None where there are none."""
     pairs = [j is not None for w, f in zip(wanted, found, strict=True) for j in matched(w, f)]
     return sum(pairs) / len(pairs) if pairs else None
 
