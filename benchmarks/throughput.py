@@ -14,6 +14,8 @@ as fast as `fer` would need with reading that costs as little.
 `growth` makes videos of scikit-image's astronaut and lets one thing grow at a time.
 
 Long, since it measures each step by itself and their growth.
+
+Long, because everything that it sets side by side is measured in one process's rounds.
 """
 
 import json

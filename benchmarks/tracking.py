@@ -15,6 +15,8 @@ and prints how many of them the longest track of each shot holds: the goal of 0.
 person. Needs motmetrics; it is no dependency of the package.
 
 Long, since the scenes that it measures on are drawn here.
+
+Long for its scenes: each composed video whose answer is known is a function here.
 """
 
 import argparse

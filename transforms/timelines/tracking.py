@@ -14,8 +14,7 @@ clearly likelier, the tracks in question end.
 Tracking is a function of the faces alone, whatever their order: `track_faces` on the faces it kept
 gives the same tracks again, which is what lets a run be tracked anew from its stored rows.
 
-One algorithm, and long for that: its costs, its two directions and what decides between them are read
-together.
+One algorithm, and long for that: its two directions and what decides between them are read together.
 """
 
 from dataclasses import dataclass
@@ -25,7 +24,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from transforms.timelines.motion import (
+    BOX_VARIANCE,
+    Floats,
+    fresh,
+    meeting_costs,
+    motion_costs,
+    predict,
+    squared_scale,
+    update,
+)
 
 _ROWS: Final = 5
 _COLUMNS: Final = 4
@@ -33,13 +41,8 @@ _POINTS: Final = 4  # pixels read along each side of a cell
 APPEARANCE_BYTES: Final = _ROWS * _COLUMNS * 3
 """Bytes of a face's descriptor."""
 
-# Motion: a velocity that drifts back to rest (Ornstein-Uhlenbeck), for x, y (face sizes) and log size.
-_VELOCITY_VARIANCE: Final = np.array([2.8, 2.8, 0.2]) ** 2  # per second, squared
-_VELOCITY_MEMORY_S: Final = 4.5
-_BOX_VARIANCE: Final = 0.085**2  # jitter of a detector's box, in each of the three
 _LOOK_STD: Final = 12.0  # levels of 255 by which one person's descriptor varies
 _LOOK_LEARNING: Final = 0.25
-_MOTION_TAIL: Final = 6.0  # degrees of freedom of Student's t: surprises cost much, but not everything
 _OTHER_LOOK_COST: Final = 6.5  # of looking like anybody: in a flash, half hidden
 _NEW_TRACK_COST: Final = 15.0  # a match that costs more than this starts a new track
 _LEAD: Final = 0.75  # ... and so does one that another match comes this close to
@@ -279,18 +282,18 @@ def _cost_of(
         seen = faces.position[None, face]
         if earlier < 0:
             total += _NEW_TRACK_COST
-            states[face] = _fresh(seen)
+            states[face] = fresh(seen)
             continue
         state = states.get(earlier, past[earlier][:, None])
-        scale = _squared_scale(state[0])
-        noise = _BOX_VARIANCE * scale
+        scale = squared_scale(state[0])
+        noise = BOX_VARIANCE * scale
         dt = np.array([[(faces.time_us[face] - faces.time_us[earlier]) / 1e6]])
-        expected = _predict(state, dt, scale)
+        expected = predict(state, dt, scale)
         if face in ends:
-            motion = _motion_costs(expected, noise, seen)
-            states[face] = _update(expected, noise, seen)
+            motion = motion_costs(expected, noise, seen)
+            states[face] = update(expected, noise, seen)
         else:
-            motion = _meeting_costs(expected, future[face][:, None], noise, scale)
+            motion = meeting_costs(expected, future[face][:, None], noise, scale)
         looks = faces.appearance[[earlier, face]].astype(np.float64)
         total += (motion + _look_costs(looks[:1], looks[1:])).item()
     return total
@@ -320,9 +323,7 @@ class _Tracks:
 
     face: NDArray[np.int64]  # the latest, and its time
     time_us: NDArray[np.int64]
-    # [5, t, 3]: position, velocity, variance of position, of both together, of velocity; of x and y of
-    # the centre in pixels and of the log of the size; per second.
-    state: Floats
+    state: Floats  # [5, t, 3], as in transforms/timelines/motion.py
     appearance: Floats  # [t, APPEARANCE_BYTES]
 
     def keep(self, rows: NDArray[np.bool_]) -> "_Tracks":
@@ -338,66 +339,9 @@ class _Tracks:
         return _Tracks(
             np.concatenate([self.face, face]),
             np.concatenate([self.time_us, np.full(len(face), time_us)]),
-            np.concatenate([self.state, _fresh(measured)], axis=1),
+            np.concatenate([self.state, fresh(measured)], axis=1),
             np.concatenate([self.appearance, appearance]),
         )
-
-
-def _squared_scale(position: Floats) -> Floats:
-    """Squared pixels per face size for x and y, 1 for the log size: [t, 3]."""
-    scale = np.ones_like(position)
-    scale[:, :2] = np.exp(2.0 * position[:, 2:])
-    return scale
-
-
-def _fresh(measured: Floats) -> Floats:
-    """States [5, t, 3] of faces seen for the first time: their speed is anybody's."""
-    scale = _squared_scale(measured)
-    state = np.zeros((5, *measured.shape))
-    state[0] = measured
-    state[2] = _BOX_VARIANCE * scale
-    state[4] = _VELOCITY_VARIANCE * scale
-    return state
-
-
-def _predict(state: Floats, dt: Floats, scale: Floats) -> Floats:
-    """States [5, t, 3] after dt [t, 1] seconds without a look."""
-    position, velocity, own, both, moving = state
-    tau = _VELOCITY_MEMORY_S
-    keep = np.exp(-dt / tau)
-    reach = tau * (1.0 - keep)
-    drift = _VELOCITY_VARIANCE * scale
-    later = np.empty_like(state)
-    later[0] = position + reach * velocity
-    later[1] = keep * velocity
-    later[2] = own + reach * (2.0 * both + reach * moving)
-    later[2] += drift * (tau * (2.0 * dt - tau * (3.0 - keep * (4.0 - keep))))
-    later[3] = keep * (both + reach * moving) + drift * (reach * reach / tau)
-    later[4] = keep * keep * moving + drift * (1.0 - keep * keep)
-    return later
-
-
-def _motion_costs(state: Floats, noise: Floats, measured: Floats) -> Floats:
-    """What each face's position [faces, 3] costs for each track's expected state, [tracks, faces]."""
-    spread = state[2] + noise
-    surprise = ((measured - state[0][:, None]) ** 2 / spread[:, None]).sum(axis=2)
-    motion = 0.5 * (_MOTION_TAIL + 3.0) * np.log1p(surprise / _MOTION_TAIL)
-    costs: Floats = motion + 0.5 * np.log((spread / noise).prod(axis=1))[:, None]
-    return costs
-
-
-def _meeting_costs(past: Floats, future: Floats, noise: Floats, scale: Floats) -> Floats:
-    """What it costs that two states [5, t, 3] of one instant, by what was before and after, are one's, [t].
-
-    The same as _motion_costs for a position that comes with a velocity.
-    """
-    gap, turn = past[:2] - future[:2]
-    own, both, moving = past[2:] + future[2:]
-    determinant = own * moving - both * both
-    surprise = ((moving * gap - 2.0 * both * turn) * gap + own * turn * turn) / determinant
-    motion = 0.5 * (_MOTION_TAIL + 6.0) * np.log1p(surprise.sum(axis=1) / _MOTION_TAIL)
-    costs: Floats = motion + 0.5 * np.log((determinant / (noise * _VELOCITY_VARIANCE * scale)).prod(axis=1))
-    return costs
 
 
 def _look_costs(tracked: Floats, appearance: Floats) -> Floats:
@@ -429,23 +373,6 @@ def _leads(cost: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> F
     return margins
 
 
-def _update(state: Floats, noise: Floats, measured: Floats) -> Floats:
-    """States [5, t, 3] after a look at each track's own row of `measured` (Kalman filter)."""
-    position, velocity, own, both, moving = state
-    total = own + noise
-    gain, gain_velocity = own / total, both / total
-    error = measured - position
-    return np.stack(
-        [
-            position + gain * error,
-            velocity + gain_velocity * error,
-            gain * noise,
-            gain_velocity * noise,
-            moving - gain_velocity * both,
-        ]
-    )
-
-
 def _assign(cost: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and columns of the cheapest one-to-one assignment."""
     if min(cost.shape) < 2:  # nearly always; SciPy takes half a second to load
@@ -471,10 +398,10 @@ def _follow(faces: _Faces) -> tuple[NDArray[np.int64], Floats]:
             tracks = tracks.keep(alive)
         seen, look = faces.position[start:end], faces.appearance[start:end].astype(np.float64)
 
-        scale = _squared_scale(tracks.state[0])
-        noise = _BOX_VARIANCE * scale
-        expected = _predict(tracks.state, (now - tracks.time_us[:, None]) / 1e6, scale)
-        cost = _motion_costs(expected, noise, seen) + _look_costs(tracks.appearance, look)
+        scale = squared_scale(tracks.state[0])
+        noise = BOX_VARIANCE * scale
+        expected = predict(tracks.state, (now - tracks.time_us[:, None]) / 1e6, scale)
+        cost = motion_costs(expected, noise, seen) + _look_costs(tracks.appearance, look)
         cost = np.minimum(cost, _NEW_TRACK_COST)
         rows, columns = _assign(cost)
         good = cost[rows, columns] < _NEW_TRACK_COST
@@ -485,7 +412,7 @@ def _follow(faces: _Faces) -> tuple[NDArray[np.int64], Floats]:
         before[start + columns] = tracks.face[rows]
         tracks.face[rows] = start + columns
         tracks.time_us[rows] = now
-        tracks.state[:, rows] = _update(expected[:, rows], noise[rows], seen[columns])
+        tracks.state[:, rows] = update(expected[:, rows], noise[rows], seen[columns])
         tracks.appearance[rows] += _LOOK_LEARNING * (look[columns] - tracks.appearance[rows])
         if len(doubtful):
             tracks = tracks.keep(np.isin(np.arange(len(tracks.face)), doubtful, invert=True))

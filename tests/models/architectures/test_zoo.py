@@ -1,4 +1,7 @@
-"""The networks of the model zoo, their layers, backbones and recipes, and what the command says of them."""
+"""The networks of the model zoo, their layers, backbones and recipes, and what the command says of them.
+
+Long, because networks are slow to build, and one fixture builds each once for all of its tests.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""Face detectors: the same interface, the reference's results, and honest errors."""
+"""Face detectors: the same interface, the reference's results, and honest errors.
+
+Long, because every detector takes the same tests, and the references are loaded once.
+"""
 
 import hashlib
 import threading

@@ -1,4 +1,7 @@
-"""The page's server: its three flows without a browser, and every way to misuse it."""
+"""The page's server: its three flows without a browser, and every way to misuse it.
+
+Long, because all flows share the same drawn engines, one real run, and one server's set-up.
+"""
 
 import asyncio
 import base64

@@ -1,4 +1,7 @@
-"""Faces in a stream of frames: found, followed, numbered, smoothed; and `affectline live` around it."""
+"""Faces in a stream of frames: found, followed, numbered, smoothed; and `affectline live` around it.
+
+Long, because all of it follows the same drawn faces.
+"""
 
 import contextlib
 import json

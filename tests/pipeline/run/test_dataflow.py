@@ -1,4 +1,7 @@
-"""Submission to Dataflow without an account: dry runs, refusals, and whole jobs on loopback."""
+"""Submission to Dataflow without an account: dry runs, refusals, and whole jobs on loopback.
+
+Long, because all jobs go to one fake of Google's services, which is started once.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""Shots and tracks: exact answers on small composed data, and what must not matter does not."""
+"""Shots and tracks: exact answers on small composed data, and what must not matter does not.
+
+Long for its scenes, each a few faces whose tracks are known.
+"""
 
 from itertools import pairwise
 

@@ -1,4 +1,7 @@
-"""Files that players show and that are easy to get nothing from, or the wrong thing: each is made here."""
+"""Files that players show and that are easy to get nothing from, or the wrong thing: each is made here.
+
+Long, because each kind of file is a case, and writing it is most of its test.
+"""
 
 import io
 import os
