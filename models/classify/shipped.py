@@ -13,6 +13,6 @@ FILES: Final = {
 }
 
 SHA256: Final = {
-    "default.keras": "22f404731d72f1c8ff3bc9dd57317874a80f6813f1d79888c0f18d7a9e17038c",
+    "default.keras": "e2fa715170343bced321f719cc4d455453bbe4f8910e57a8d58ab5243893b0bc",
     "ferplus.keras": "b3400db099a1b70bbce25230c83ebb1257bd202a32c23e51c7d93afa04d9fd7a",
 }
