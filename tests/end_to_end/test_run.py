@@ -71,7 +71,11 @@ def test_the_summary_is_readable(finished):
     lines = printed.splitlines()
     assert lines[0] == "videos   2 of 2 done, 6.0 s of video"
     assert lines[1].startswith("samples  30, ")
-    assert lines[-1] == f"  python -c \"import pandas as pd; print(pd.read_parquet('{out}/timelines'))\""
+    assert lines[-3:] == [
+        f"  python -c \"import pandas as pd; print(pd.read_parquet('{out}/timelines'))\"",
+        "See them as pages:",
+        f"  affectline report {out}",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -273,8 +277,8 @@ def test_the_log_tells_what_was_asked_and_what_became_of_it(bad_videos, model, t
     assert result.stderr == ""
     records = [json.loads(line) for line in (out / "affectline.log").read_text().splitlines()]
     events = [record["event"] for record in records if record["event"] != "progress"]
-    assert events[:4] == ["start", "settings", "inputs", "wave"]
-    assert sorted(events[4:-2]) == ["failure"] * 3 + ["video"] * 4
+    assert events[:5] == ["start", "settings", "inputs", "workers", "wave"]
+    assert sorted(events[5:-2]) == ["failure"] * 3 + ["video"] * 4
     assert events[-2:] == ["sums", "end"]
     by_event = {record["event"]: record for record in records}
     assert by_event["start"]["apache-beam"]

@@ -219,7 +219,7 @@ def test_the_report_says_null_and_draws_the_known(finished, tmp_path):
     faces = load(out, "timelines")
     assert drawn["raw"][SAD] == np.rint(1000 * faces["raw_sad"].to_numpy()).astype(int).tolist()
     assert re.findall(r'data-line="(\d)"', page) == [str(HAPPY), str(SAD)]
-    assert re.findall(r'<th scope="row">(\w+)</th>', page) == KNOWN * 2
+    assert re.findall(r'<th scope="row">(\w+)</th>', page) == KNOWN * 3
     assert re.search(r"<dt>Emotions known</dt><dd>happy, sad</dd>", page)
 
 

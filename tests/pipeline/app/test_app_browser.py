@@ -178,7 +178,7 @@ def test_keys_move_between_the_tabs(page):
     page.keyboard.press("ArrowRight")
     assert page.locator("#picture").is_visible()
     # The next stops are the choices, then the file.
-    for expected in ("model", "detector", "picture-file"):
+    for expected in ("model", "detector", "mesh", "picture-file"):
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.name || document.activeElement.id") == expected
 
