@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from models.classify.spec import find_model, shipped_weights
 from models.inspect.data_sets import LEARNED_FROM
+from pipeline.run.length import length
 from schemas.elements import FAILED, RETRY
 from schemas.settings import Settings
 from transforms.tables.rows import read_rows
@@ -33,11 +34,11 @@ def methods(out: str, video_ids: Iterable[str]) -> Iterator[str]:
 
 def _sentences(version: str, settings: Settings, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     unread = sum(row["status"] in (FAILED, RETRY) for row in rows)
-    minutes = sum(row["duration_s"] or 0 for row in rows) / 60
+    lasting = length(sum(row["duration_s"] or 0 for row in rows))
     rate = f"{settings.fps} times a second" if settings.sampling_rate else "at every frame"
     yield (
         f"Facial expressions were measured with affectline {version} (affectline developers; Apache-2.0) "
-        f"in {_count(len(rows) - unread, 'video')} of {minutes:.1f} minutes in all, sampled {rate} by the "
+        f"in {_count(len(rows) - unread, 'video')} of {lasting} in all, sampled {rate} by the "
         "frames' own timestamps."
     )
     if unread:

@@ -22,7 +22,7 @@ def test_everything_that_was_used_is_named(folder):
     assert told.count("\n") == 1
     assert told.startswith("Facial expressions were measured with affectline 0.1.0 ")
     for phrase in (
-        "in 1 video of 0.0 minutes",
+        "in 1 video of 1.0 s in all",
         "sampled 2.5 times a second",
         "1 further video could not be read.",
         "at least 8% of the frame's shorter side were found by the detector haar,",
