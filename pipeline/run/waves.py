@@ -15,14 +15,12 @@ _BYTES_PER_SECOND: Final = 125_000
 _LEAST_BYTES_PER_SECOND: Final = 100
 _LOOKED_AT: Final = 8  # videos that all others are judged by
 
-# By `python -m benchmarks.workers`: cores that one process keeps busy, decoding and finding faces; processor
-# time for a sample, and so much of it that another worker's start does not outweigh it; memory of a worker
-# with small pictures, and for each pixel of large ones.
-_CORES_A_WORKER: Final = 2
+# By `python -m benchmarks.workers`: processor time for a sample, and so much of it that another worker's
+# start does not outweigh it; memory of a worker with small pictures, and for each pixel of large ones.
 _SAMPLE_S: Final = 0.015
 _WORTH_A_WORKER_S: Final = 12.0
-_WORKER_BYTES: Final = 300e6
-_BYTES_A_PIXEL: Final = 60
+_WORKER_BYTES: Final = 400e6
+_BYTES_A_PIXEL: Final = 100
 _FRAME_RATE: Final = 25  # where every frame is a sample
 
 
@@ -80,7 +78,7 @@ def workers_that_pay(
     sampling_rate: samples a second, 0 for every frame. segment_seconds: of the pieces that videos are read
     in; 0: each whole. memory: bytes that are free.
     """
-    if not videos or cores < 2 * _CORES_A_WORKER:
+    if not videos or cores == 1:
         return 1
     chosen = videos[:: max(1, len(videos) // _LOOKED_AT)]
     looks = [expected(video, decoder) for video in chosen]
@@ -91,4 +89,4 @@ def workers_that_pay(
     if segment_seconds and sampling_rate:
         pieces = max(pieces, int(seconds / segment_seconds))
     held = _WORKER_BYTES + _BYTES_A_PIXEL * max(look.pixels for look in looks)
-    return max(1, int(min(cores / _CORES_A_WORKER, pieces, worth, memory / held)))
+    return max(1, int(min(cores, pieces, worth, memory / held)))
