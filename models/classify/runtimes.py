@@ -228,20 +228,19 @@ class WrappedNetwork:
 
         Raises UsageError when the answers are not what the description says.
         """
-        answers = np.asarray(self._network(self._prepared(pixels)), np.float64).reshape(len(pixels), -1)
-        return probabilities(answers, self._description)
+        return probabilities(self._answers(pixels), self._description)
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """The same as float64 logits, before any temperature, [N, K]."""
-        answers = np.asarray(self._network(self._prepared(pixels)), np.float64).reshape(len(pixels), -1)
-        return as_logits(answers, self._description)
+        return as_logits(self._answers(pixels), self._description)
 
-    def _prepared(self, pixels: np.ndarray) -> np.ndarray:
+    def _answers(self, pixels: np.ndarray) -> np.ndarray:
         ordered = pixels[..., ::-1] if self._description.colour == "bgr" else pixels
         values = (ordered - np.array(self._description.mean)) / np.array(self._description.scale)
-        return np.ascontiguousarray(
+        prepared = np.ascontiguousarray(
             values.transpose(0, 3, 1, 2) if self._channels_first else values, np.float32
         )
+        return np.asarray(self._network(prepared), np.float64).reshape(len(pixels), -1)
 
 
 def guess(wrapped: Wrapped) -> dict[str, Any]:

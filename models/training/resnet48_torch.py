@@ -5,7 +5,7 @@ other in one process, so weights pass between them as arrays (`keras_weights`, `
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -215,16 +215,28 @@ def trained_average(state_path: Path, heads: Sequence[str]) -> tuple[Network, in
 
 
 @torch.no_grad()
+def answers(network: nn.Module, pictures: Tensor) -> Tensor:
+    """The logits of all heads, float32 [heads, N, 7]; pictures: uint8 [N, H, W]."""
+    network.eval()
+    return _by_batch(lambda pixels: torch.stack(network(pixels), dim=1), pictures).transpose(0, 1)
+
+
+@torch.no_grad()
 def features_of(network: Network, pictures: Tensor) -> np.ndarray:
     """What the heads read of each picture, float32 [N, 256]; uint8 [N, H, W]."""
     network.eval()
-    batches = []
+    features: np.ndarray = _by_batch(network.features, pictures).numpy()
+    return features
+
+
+def _by_batch(compute: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
+    """What is computed, in bfloat16, of pictures uint8 [N, H, W], float32 [N, ...]."""
+    parts = []
     for batch in pictures.split(BATCH):
         pixels = batch[:, None].float().contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
-            batches.append(network.features(pixels).float())
-    features: np.ndarray = torch.cat(batches).numpy()
-    return features
+            parts.append(compute(pixels).float())
+    return torch.cat(parts)
 
 
 def named_convolutions(network: Network) -> dict[str, Convolution]:

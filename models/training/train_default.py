@@ -18,7 +18,7 @@ was, with the same result.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,7 @@ from models.training.resnet48_torch import (
     BATCH,
     Learner,
     Network,
+    answers,
     augmented,
     losses,
     mixed,
@@ -104,29 +105,11 @@ AGAIN: Final = Stage(
 STAGES: Final = {stage.name: stage for stage in (THREE, AGAIN)}
 
 
-@torch.no_grad()
-def answers(network: nn.Module, pictures: Tensor) -> Iterator[list[Tensor]]:
-    """The logits [N, 7] of each head, batch by batch; uint8 [N, H, W]."""
-    network.eval()
-    for batch in pictures.split(BATCH):
-        pixels = batch[:, None].float().contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            outputs = network(pixels)
-        yield [logits.float() for logits in outputs]
-
-
-def all_answers(network: nn.Module, pictures: np.ndarray, size: int) -> np.ndarray:
-    """The logits of all heads, float32 [heads, N, 7]; pictures: uint8 [N, H, W] of any size."""
-    batches = [torch.stack(heads) for heads in answers(network, torch.tensor(resized(pictures, size)))]
-    logits: np.ndarray = torch.cat(batches, dim=1).numpy()
-    return logits
-
-
 def measured(network: nn.Module, size: int, asked: list[Exam]) -> str:
     """Accuracy and balanced accuracy of each exam, in a line."""
     parts = []
     for exam in asked:
-        said = all_answers(network, exam.pictures, size).argmax(axis=2)
+        said = answers(network, torch.tensor(resized(exam.pictures, size))).argmax(dim=2).numpy()
         for head, (truth, known) in exam.truths.items():
             right, answer = truth[known], said[HEADS.index(head)][known]
             balanced = balanced_accuracy_score(right, answer)
@@ -140,14 +123,8 @@ def taught(network: Network, data: Pictures, stage: Stage, size: int) -> Picture
     for head in stage.teachers:
         rows |= (data.weights[HEADS.index(head)] > 0) | (stage.unlabelled > 0)
     pixels = data.at(size)[0][rows]
-    said = [
-        torch.cat([(a.softmax(1) + b.softmax(1)) / 2 for a, b in zip(plain, mirrored, strict=True)])
-        for plain, mirrored in zip(
-            zip(*answers(network, pixels), strict=True),
-            zip(*answers(network, pixels.flip(2)), strict=True),
-            strict=True,
-        )
-    ]
+    plain, mirrored = (answers(network, seen).softmax(2) for seen in (pixels, pixels.flip(2)))
+    said = (plain + mirrored) / 2
     targets, weights = list(data.targets), list(data.weights)
     for place in map(HEADS.index, stage.teachers):
         known = data.weights[place] > 0

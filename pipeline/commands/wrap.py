@@ -12,6 +12,7 @@ import numpy as np
 
 from models.classify.runtimes import WrappedNetwork, guess
 from models.classify.wrapped import (
+    COLOURS,
     DESCRIPTION,
     ENDING,
     NETWORK_ENDINGS,
@@ -81,8 +82,8 @@ def wrap(network: Path, given: Mapping[str, Any], calibrate: Path | None, output
 def _try(wrapped: Wrapped) -> None:
     said = wrapped.description
     run = WrappedNetwork(wrapped)
-    channels = 1 if said.colour == "grey" else 3
-    if not np.isfinite(run(np.zeros((run.batch or 1, said.size, said.size, channels), np.uint8))).all():
+    nothing = np.zeros((run.batch or 1, said.size, said.size, COLOURS[said.colour]), np.uint8)
+    if not np.isfinite(run(nothing)).all():
         raise UsageError("Its weights are no numbers; train it again.")
 
 

@@ -27,7 +27,7 @@ from pipeline.run.reconcile import check_sums, vanished
 from pipeline.run.request import BEAM_RUNNERS, Request
 from pipeline.run.settings_file import write_settings
 from pipeline.run.stderr import redirect_stderr
-from pipeline.run.waves import waves, workers_that_pay
+from pipeline.run.waves import headers, waves, workers_that_pay
 from schemas.elements import FAILED, RETRY, Video
 from schemas.errors import RunError, UsageError
 from schemas.settings import Settings
@@ -40,7 +40,6 @@ from transforms.tables.resume import State, differences, video_row
 from transforms.tables.rows import drop_compacted, drop_replaced, list_video_ids, require_own_tables
 from transforms.tables.sources import known_sources, remember_sources
 from transforms.timelines.stored import resmooth_video
-from transforms.video.decoder import Decoder
 from transforms.video.inputs import FoundFile, assign_ids, find_files, find_moved
 
 _READS_AT_ONCE = 32
@@ -194,19 +193,19 @@ def _run_here(
     measured: metrics.Measured = {}
     with contextlib.ExitStack() as stack:
         stack.callback(clear_scratch, out)  # also where the run is stopped or fails
-        decoder = stack.enter_context(Decoder())
+        look = stack.enter_context(headers())
         count = request.options.workers or workers_that_pay(
             pending,
             settings.sampling_rate,
             request.options.segment_seconds,
-            decoder,
+            look,
             core_count(),
             psutil.virtual_memory().available,
         )
-        workers = stack.enter_context(local.worker_environment(count))
+        workers = stack.enter_context(local.worker_environment(count, request.beam_options))
         progress = ProgressLine(terminal, workers.events, len(pending), size, count, log.tell)
         with watch(progress):
-            cut = waves(pending, request.options.wave_minutes * 60, decoder)
+            cut = waves(pending, request.options.wave_minutes * 60, look)
             for number, (wave, seconds) in enumerate(cut, 1):
                 log.tell("wave", number=number, videos=len(wave), about_s=round(seconds, 1))
                 progress.wave(len(wave), seconds, _size(wave))

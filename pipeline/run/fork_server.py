@@ -55,12 +55,13 @@ def fork_server(folder: str) -> Iterator[str | None]:
             stdin=subprocess.PIPE,  # whose end is this process's end
             pass_fds=[listener.fileno()],
         )
-    try:
-        yield subprocess.list2cmdline([sys.executable, "-I", "-S", str(Path(fork_client.__file__)), folder])
-    finally:
-        assert server.stdin is not None
-        server.stdin.close()
-        server.wait()
+    with server:
+        try:
+            yield subprocess.list2cmdline(
+                [sys.executable, "-I", "-S", str(Path(fork_client.__file__)), folder]
+            )
+        finally:
+            server.kill()  # it may still be loading what nobody needed
 
 
 def serve(listener: socket.socket, until: int) -> None:

@@ -40,11 +40,12 @@ _STOP_S = 30.0
 class Workers:
     """The processes that do the work.
 
-    command: what starts one; None: Beam's own way, or this process where it is the only one. events: what
-    they tell of their progress.
+    are_elsewhere: in a pool that others started. command: what starts one; None: Beam's own way, or this
+    process where it is the only one. events: what they tell of their progress.
     """
 
     count: int
+    are_elsewhere: bool
     command: str | None
     events: Events
 
@@ -68,8 +69,7 @@ def run_wave(
         save_main_session=False,
     )
     environment: Environment | None = None
-    here = options.view_as(PortableOptions).environment_type != "EXTERNAL"
-    if not here:  # a pool others started
+    if workers.are_elsewhere:
         environment = ExternalEnvironment.from_options(options.view_as(PortableOptions))
     elif workers.command:
         environment = SubprocessSDKEnvironment.from_command_string(workers.command)
@@ -95,7 +95,7 @@ def run_wave(
         with tempfile.TemporaryDirectory(
             prefix="affectline-", dir=scratch, ignore_cleanup_errors=True
         ) as rows_folder:
-            if here:  # else workers may see other disks
+            if not workers.are_elsewhere:  # they may see other disks
                 execution = replace(execution, rows_folder=rows_folder)
             return _run_watched(lambda: run(execution))
     except Exception as error:
@@ -201,7 +201,7 @@ def _kill_children(others: Collection[psutil.Process]) -> None:
 
 
 @contextlib.contextmanager
-def worker_environment(count: int) -> Iterator[Workers]:
+def worker_environment(count: int, beam_options: Sequence[str] = ()) -> Iterator[Workers]:
     """While it lasts, worker processes inherit where our packages are and their share of the cores.
 
     Their temporary files lie in one folder, which goes at the end, whether they ended by themselves or were
@@ -225,8 +225,11 @@ def worker_environment(count: int) -> Iterator[Workers]:
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         try:
-            with fork_server(folder) if count > 1 else contextlib.nullcontext() as command:
-                yield Workers(count, command, Events(events))
+            portable = PipelineOptions([*beam_options]).view_as(PortableOptions)
+            are_elsewhere = portable.environment_type == "EXTERNAL"
+            forks = count > 1 and not are_elsewhere
+            with fork_server(folder) if forks else contextlib.nullcontext() as command:
+                yield Workers(count, are_elsewhere, command, Events(events))
         finally:
             for name, value in before.items():
                 if value is None:

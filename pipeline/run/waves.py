@@ -1,7 +1,9 @@
 """What is known of videos before they are opened: waves of them, and how many processes pay."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
+from functools import cache
 from typing import Final, NamedTuple
 
 from schemas.elements import Video
@@ -31,6 +33,16 @@ class Expected(NamedTuple):
     pixels: int  # of a picture; 0 where that is not known
 
 
+Look = Callable[[Video], Expected]
+
+
+@contextmanager
+def headers() -> Iterator[Look]:
+    """While it lasts, what a video seems to be, each file opened once."""
+    with Decoder() as decoder:
+        yield cache(lambda video: expected(video, decoder))
+
+
 def expected(video: Video, decoder: Decoder) -> Expected:
     """What the header says; a remote file would have to be copied for that, and is guessed by its size."""
     by_size = video.size_bytes / _BYTES_PER_SECOND
@@ -45,17 +57,15 @@ def expected(video: Video, decoder: Decoder) -> Expected:
     return Expected(seconds if believed else by_size, header.width * header.height)
 
 
-def waves(
-    videos: Iterable[Video], wave_seconds: float, decoder: Decoder
-) -> Iterator[tuple[list[Video], float]]:
+def waves(videos: Iterable[Video], wave_seconds: float, look: Look) -> Iterator[tuple[list[Video], float]]:
     """Cut a list of videos into waves of at most `wave_seconds`, each with its seconds of video.
 
-    A longer video is a wave of its own. Headers are opened as they are needed.
+    A longer video is a wave of its own. Videos are looked at as they are needed.
     """
     wave: list[Video] = []
     total = 0.0
     for video in videos:
-        seconds = expected(video, decoder).seconds
+        seconds = look(video).seconds
         if wave and total + seconds > wave_seconds:
             yield wave, total
             wave, total = [], 0.0
@@ -69,7 +79,7 @@ def workers_that_pay(
     videos: Sequence[Video],
     sampling_rate: Fraction,
     segment_seconds: float,
-    decoder: Decoder,
+    look: Look,
     cores: int,
     memory: float,
 ) -> int:
@@ -81,12 +91,12 @@ def workers_that_pay(
     if not videos or cores == 1:
         return 1
     chosen = videos[:: max(1, len(videos) // _LOOKED_AT)]
-    looks = [expected(video, decoder) for video in chosen]
+    looks = [look(video) for video in chosen]
     share = sum(video.size_bytes for video in chosen) / max(1, sum(video.size_bytes for video in videos))
-    seconds = sum(look.seconds for look in looks) / max(share, 1e-9)
+    seconds = sum(each.seconds for each in looks) / max(share, 1e-9)
     worth = seconds * float(sampling_rate or _FRAME_RATE) * _SAMPLE_S / _WORTH_A_WORKER_S
     pieces = len(videos)
     if segment_seconds and sampling_rate:
         pieces = max(pieces, int(seconds / segment_seconds))
-    held = _WORKER_BYTES + _BYTES_A_PIXEL * max(look.pixels for look in looks)
+    held = _WORKER_BYTES + _BYTES_A_PIXEL * max(each.pixels for each in looks)
     return max(1, int(min(cores, pieces, worth, memory / held)))

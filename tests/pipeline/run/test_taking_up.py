@@ -241,10 +241,10 @@ def test_a_model_replaced_under_worker_processes_ends_the_run_with_its_sentence(
 ):
     model = shutil.copy(untrained_model, tmp_path / "mine.keras")
 
-    def replace(_workers):
+    def replace(*arguments):
         with open(model, "ab") as file:
             file.write(b"\0")
-        return real(_workers)
+        return real(*arguments)
 
     from pipeline.run import local
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.run.waves import waves, workers_that_pay
+from pipeline.run.waves import headers, waves, workers_that_pay
 from schemas.elements import Video
 from schemas.errors import UnreadableVideoError
 from tests.helpers.videos import even, write_video
@@ -20,8 +20,8 @@ def video(uri, size_bytes=0):
 
 
 def cut(videos, seconds):
-    with Decoder() as decoder:
-        return [([one.uri for one in wave], length) for wave, length in waves(videos, seconds, decoder)]
+    with headers() as look:
+        return [([one.uri for one in wave], length) for wave, length in waves(videos, seconds, look)]
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +91,8 @@ def test_waves_hold_every_video_once_in_order_and_are_as_full_as_they_may_be(len
 
 def paying(videos, monkeypatch, header, rate=5, segment_seconds=60, cores=8, memory=64e9):
     monkeypatch.setattr(Decoder, "header", lambda *_: header)
-    with Decoder() as decoder:
-        return workers_that_pay(videos, Fraction(rate), segment_seconds, decoder, cores, memory)
+    with headers() as look:
+        return workers_that_pay(videos, Fraction(rate), segment_seconds, look, cores, memory)
 
 
 MINUTE = Header(60_000_000, 640, 360)
@@ -127,7 +127,17 @@ def test_no_more_workers_than_fit_into_the_memory(monkeypatch):
 def test_a_corpus_is_judged_by_a_few_of_its_videos(monkeypatch):
     looked_at = []
     monkeypatch.setattr(Decoder, "header", lambda _, uri: looked_at.append(uri) or MINUTE)
-    with Decoder() as decoder:
+    with headers() as look:
         videos = [video(n, 1_000_000) for n in range(5000)]
-        assert workers_that_pay(videos, Fraction(5), 60, decoder, 4, 64e9) == 4
+        assert workers_that_pay(videos, Fraction(5), 60, look, 4, 64e9) == 4
     assert len(looked_at) < 16
+
+
+def test_a_header_is_read_once_for_the_workers_and_for_the_waves(monkeypatch):
+    read = []
+    monkeypatch.setattr(Decoder, "header", lambda _, uri: read.append(uri) or MINUTE)
+    few = [video(n, 1_000_000) for n in range(3)]
+    with headers() as look:
+        assert workers_that_pay(few, Fraction(5), 60, look, 4, 64e9) == 1
+        assert [len(wave) for wave, _ in waves(few, 1800, look)] == [3]
+    assert sorted(read) == ["0", "1", "2"]
