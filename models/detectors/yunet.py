@@ -36,6 +36,9 @@ _TIMEOUT_S: Final = 30
 _LARGEST_DOWNLOAD: Final = 16 << 20  # bytes; the real file has 230 kB
 
 _WINDOW: Final = 18  # pixels; about the smallest face the network finds reliably
+# A side within the coarsest cell, 32 pixels, makes OpenCV read memory that nobody wrote. Black below and to
+# the right is what it puts there itself, up to whole cells.
+_LEAST_SIDE: Final = 64
 _SCORE: Final = 0.5
 _OVERLAP: Final = 0.3
 _CANDIDATES: Final = 5000
@@ -120,9 +123,11 @@ class YunetDetector:
             return []
         scale = min(1.0, _WINDOW / (self._min_face * shorter))
         small_h, small_w = max(1, round(height * scale)), max(1, round(width * scale))
-        small = resize(image, small_h, small_w)
-        self._network.setInputSize((small_w, small_h))
-        _, faces = self._network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        small = cv2.cvtColor(resize(image, small_h, small_w), cv2.COLOR_RGB2BGR)
+        below, right = max(0, _LEAST_SIDE - small_h), max(0, _LEAST_SIDE - small_w)
+        small = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_CONSTANT)
+        self._network.setInputSize(small.shape[1::-1])
+        _, faces = self._network.detect(small)
         if faces is None:
             return []
         corners = faces[:, :4].astype(np.float64)

@@ -128,7 +128,8 @@ def test_a_face_that_leaves_the_picture_is_clipped_to_it(detector):
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 1), (8, 8), (1, 500), (500, 1), (0, 40), (13, 13), (12, 2000), (31, 19)]
+    "shape",
+    [(1, 1), (8, 8), (1, 500), (500, 1), (0, 40), (13, 13), (12, 2000), (31, 19), (27, 139), (22, 30)],
 )
 def test_tiny_pictures_have_no_face(detector, shape):
     picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
