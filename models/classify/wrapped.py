@@ -198,6 +198,7 @@ def describe(said: Mapping[str, Any], name: str) -> Description:
     softening = said.get("softening")
     if softening is not None:
         fitting = isinstance(softening, dict) and softening.keys() == {"knee", "slope"}
+        fitting = fitting and all(map(_is_number, softening.values()))
         _require(
             name, "softening", "a knee and a slope, as `affectline wrap --calibrate` writes them", fitting
         )

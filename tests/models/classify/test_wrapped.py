@@ -132,6 +132,7 @@ WRONG = {
     "another colour": ({"colour": '"hsv"'}, "has a colour that cannot be: write one of grey, rgb, bgr"),
     "two means": ({"mean": [1.0, 2.0]}, "has a mean that cannot be: write a number, or 3 for rgb"),
     "a scale of nothing": ({"scale": 0}, "has a scale that cannot be"),
+    "a softening in words": ({"softening": '{knee = "low", slope = 1.0}'}, "has a softening that cannot be"),
     "a class twice": ({"classes": ["happy", "happy"]}, "has a classes that cannot be"),
     "an unknown key": ({"colours": 1}, "says colours, which is none of size, colour"),
     "no TOML": ({"size": "["}, "cannot be read as TOML"),
